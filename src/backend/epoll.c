@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Linux: epoll(7).
+ *
+ * The traps of this kernel:
+ *  1. A registration belongs to the open file description, not to the number. When a descriptor is closed while a dup or a forked child
+ *     still holds the description, it can be neither deleted nor changed, and every epoll_wait goes on reporting it (epoll(7),
+ *     questions 6). The generation in epoll_data hides such an orphan, but the processor would burn: when the same dead report
+ *     comes a second time, the next wait makes a new set of what is live.
+ *  2. A number that was closed and given to another file is unknown to the set: MOD says ENOENT, and ADD is right.
+ *  3. Regular files and directories are refused with EPERM. The queue itself keeps them always ready.
+ *  4. EPOLLERR and EPOLLHUP are reported whether asked for or not. A paused source is therefore MODified to EPOLLET with no bits: one report
+ *     at most, which the queue drops.
+ *  5. epoll_wait has milliseconds only; epoll_pwait2 (Linux 5.11) has nanoseconds, and may be missing or filtered.
+ *  6. An eventfd with EPOLLET reports each write anew, though it is never read: a wake costs one system call less.
+ *  7. epoll_wait does not take a maximum of 0, and places of a batch can be used up by the waker and by orphans: then one more call fills them,
+ *     else the bound of G7 would not hold.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "readiness.h"
+
+#define WAKE UINT64_MAX /* epoll_data of the eventfd: no slot has this number */
+
+struct set {
+    int epoll, event;
+    int wrapper;         /* for poise_fileno: outlives a rebuild; -1 until asked for */
+    uint64_t suspect;    /* the last dead report */
+    bool orphans;        /* it came twice */
+    bool no_nanoseconds; /* epoll_pwait2 is missing */
+    struct epoll_event events[];
+};
+
+static struct set *set_of(struct poise *queue) { return queue->platform; }
+
+static int control(struct set *set, int operation, int fd, struct epoll_event event)
+{
+    return epoll_ctl(set->epoll, operation, fd, &event) == 0 ? 0 : -errno;
+}
+
+static struct epoll_event registration(const struct poise *queue, uint32_t index)
+{
+    const struct slot *slot = &queue->slots[index];
+    uint32_t armed = queue_armed(slot);
+    struct epoll_event event = {.events = EPOLLET, .data.u64 = (uint64_t)slot->generation << 32 | index};
+    if (armed != 0) {
+        event.events = (armed & POISE_READABLE ? EPOLLIN | EPOLLRDHUP : 0u) | (armed & POISE_WRITABLE ? EPOLLOUT : 0u) |
+                       (armed & POISE_PRIORITY ? EPOLLPRI : 0u) | (slot->interest & POISE_EDGE ? EPOLLET : 0u) |
+                       (slot->interest & POISE_ONESHOT ? EPOLLONESHOT : 0u);
+    }
+    return event;
+}
+
+/* ---- opening and closing ---- */
+
+static int make_set(int event)
+{
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event wake = {.events = EPOLLIN | EPOLLET, .data.u64 = WAKE};
+    if (epoll >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, event, &wake) != 0) {
+        int error = errno;
+        (void)close(epoll);
+        errno = error;
+        return -1;
+    }
+    return epoll;
+}
+
+static int open_(struct poise *queue)
+{
+    struct set *set = queue_realloc(queue, NULL, sizeof *set + queue->batch * sizeof set->events[0]);
+    if (set == NULL) {
+        return -ENOMEM;
+    }
+    *set = (struct set){.epoll = -1, .wrapper = -1, .suspect = WAKE};
+    set->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (set->event >= 0) {
+        set->epoll = make_set(set->event);
+    }
+    if (set->epoll < 0) {
+        int error = errno;
+        if (set->event >= 0) {
+            (void)close(set->event);
+        }
+        (void)queue_realloc(queue, set, 0);
+        return -error;
+    }
+    queue->platform = set;
+    return 0;
+}
+
+static void close_(struct poise *queue)
+{
+    struct set *set = set_of(queue);
+    (void)close(set->epoll);
+    (void)close(set->event);
+    if (set->wrapper >= 0) {
+        (void)close(set->wrapper);
+    }
+    (void)queue_realloc(queue, set, 0);
+}
+
+static int reserve(struct poise *queue, uint32_t slots)
+{
+    (void)queue;
+    (void)slots;
+    return 0; /* the kernel allocates */
+}
+
+/* ---- sources ---- */
+
+static int arm(struct poise *queue, uint32_t index, enum arm why)
+{
+    struct set *set = set_of(queue);
+    struct slot *slot = &queue->slots[index];
+    int fd = slot->source.id;
+    if (slot->source.kind != 0) {
+        return -ENOTSUP;
+    }
+    bool known = !(slot->state & (SLOT_NEW | SLOT_ALWAYS));
+    int result = known ? control(set, EPOLL_CTL_MOD, fd, registration(queue, index)) : -ENOENT;
+    if (result == -ENOENT && why == ARM_WATCH) {
+        if (known) {
+            queue_replaced(queue, index);
+        }
+        result = control(set, EPOLL_CTL_ADD, fd, registration(queue, index));
+        if (result == -EEXIST) { /* an orphan came home: its description was dup'ed back onto its number */
+            result = control(set, EPOLL_CTL_MOD, fd, registration(queue, index));
+        }
+    }
+    if (result == -EPERM) {
+        return ALWAYS_READY;
+    }
+    return result;
+}
+
+static void forget(struct poise *queue, uint32_t index)
+{
+    /* A number that was closed or replaced is EBADF or ENOENT here: nothing to forget. */
+    (void)control(set_of(queue), EPOLL_CTL_DEL, queue->slots[index].source.id, (struct epoll_event){0});
+}
+
+/* A new set of what is live, without the orphans. If it can't be made, the old one goes on, and the next wait tries again. */
+static void rebuild(struct poise *queue)
+{
+    struct set *set = set_of(queue);
+    int fresh = make_set(set->event);
+    if (fresh < 0) {
+        return;
+    }
+    int old = set->epoll;
+    set->epoll = fresh;
+    for (uint32_t i = 0; i < queue->used; i++) {
+        if (queue->slots[i].state & (SLOT_FREE | SLOT_ALWAYS)) {
+            continue;
+        }
+        int result = control(set, EPOLL_CTL_ADD, queue->slots[i].source.id, registration(queue, i));
+        if (result == -ENOMEM || result == -ENOSPC) {
+            set->epoll = old;
+            (void)close(fresh);
+            return;
+        } /* else: closed by its owner before unwatch, which G11 allows */
+    }
+    if (set->wrapper >= 0) {
+        struct epoll_event inner = {.events = EPOLLIN};
+        if (epoll_ctl(set->wrapper, EPOLL_CTL_ADD, fresh, &inner) != 0) {
+            set->epoll = old;
+            (void)close(fresh);
+            return;
+        }
+    }
+    (void)close(old);
+    set->orphans = false;
+    set->suspect = WAKE;
+}
+
+/* ---- waiting ---- */
+
+static int wait_events(struct set *set, int epoll, int most, uint64_t until_ns)
+{
+    if (until_ns == 0 || until_ns == UINT64_MAX) {
+        return epoll_wait(epoll, set->events, most, until_ns == 0 ? 0 : -1);
+    }
+    uint64_t now = poise_now();
+    uint64_t left = until_ns > now ? until_ns - now : 0;
+#ifdef SYS_epoll_pwait2
+    if (!set->no_nanoseconds) {
+        struct {
+            int64_t seconds, nanoseconds;
+        } timeout = {(int64_t)(left / 1000000000), (int64_t)(left % 1000000000)};
+        long n = syscall(SYS_epoll_pwait2, epoll, set->events, most, &timeout, NULL, (size_t)0);
+        if (n >= 0 || (errno != ENOSYS && errno != EPERM)) {
+            return (int)n;
+        }
+        set->no_nanoseconds = true;
+    }
+#endif
+    uint64_t milliseconds = left / 1000000 + (left % 1000000 != 0);
+    return epoll_wait(epoll, set->events, most, milliseconds < INT_MAX ? (int)milliseconds : INT_MAX);
+}
+
+/* Returns how many sources were added to the ready list. */
+static int take(struct poise *queue, int n)
+{
+    struct set *set = set_of(queue);
+    int added = 0;
+    for (int i = 0; i < n; i++) {
+        uint64_t data = set->events[i].data.u64;
+        if (data == WAKE) {
+            continue;
+        }
+        uint32_t events = set->events[i].events;
+        uint32_t index = (uint32_t)data;
+        uint32_t ready = (events & EPOLLIN ? (uint32_t)POISE_READABLE : 0) | (events & EPOLLOUT ? (uint32_t)POISE_WRITABLE : 0);
+        if (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) {
+            ready = readiness(queue->slots[index].source.id,
+                              (struct flags){.in = events & EPOLLIN,
+                                             .out = events & EPOLLOUT,
+                                             .priority = events & EPOLLPRI,
+                                             .error = events & EPOLLERR,
+                                             .hangup = events & EPOLLHUP,
+                                             .read_hangup = events & EPOLLRDHUP});
+        }
+        int result = queue_ready(queue, index, (uint32_t)(data >> 32), ready);
+        if (result > 0) {
+            added++;
+        } else if (result < 0) {
+            set->orphans |= data == set->suspect;
+            set->suspect = data;
+        }
+    }
+    return added;
+}
+
+static int wait(struct poise *queue, uint64_t until_ns)
+{
+    struct set *set = set_of(queue);
+    if (set->orphans) {
+        rebuild(queue);
+    }
+    int epoll = set->epoll;
+    int most = (int)queue->batch;
+    queue_unlock(queue);
+    int n = wait_events(set, epoll, most, until_ns);
+    int error = n < 0 ? errno : 0;
+    queue_relock(queue);
+    if (n < 0) {
+        return error == EINTR ? 0 : -error;
+    }
+    int added = take(queue, n);
+    for (int again = 0; again < 3 && n == most && added < (int)queue->batch; again++) { /* trap 7 */
+        if (set->orphans) {
+            rebuild(queue);
+        }
+        most = (int)queue->batch - added;
+        n = epoll_wait(set->epoll, set->events, most, 0);
+        added += take(queue, n);
+    }
+    return 0;
+}
+
+static void wake(struct poise *queue)
+{
+    static const uint64_t one = 1;
+    (void)!write(set_of(queue)->event, &one, sizeof one); /* fails only at 2^64 - 2 unread wakes */
+}
+
+static int fileno_(struct poise *queue)
+{
+    struct set *set = set_of(queue);
+    if (set->wrapper < 0) {
+        int wrapper = epoll_create1(EPOLL_CLOEXEC);
+        struct epoll_event inner = {.events = EPOLLIN};
+        if (wrapper < 0) {
+            return -errno;
+        }
+        if (epoll_ctl(wrapper, EPOLL_CTL_ADD, set->epoll, &inner) != 0) {
+            int error = errno;
+            (void)close(wrapper);
+            return -error;
+        }
+        set->wrapper = wrapper;
+    }
+    return set->wrapper;
+}
+
+const struct backend poise__epoll = {
+    .name = "epoll",
+    .features = KERNEL_MODES,
+    .open = open_,
+    .close = close_,
+    .reserve = reserve,
+    .arm = arm,
+    .forget = forget,
+    .wait = wait,
+    .wake = wake,
+    .fileno = fileno_,
+};

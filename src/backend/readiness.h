@@ -1,0 +1,35 @@
+/* What the kernel's flags mean in poise's words. epoll and poll(2) share their meanings (poll(2), epoll_ctl(2)), not always their values. */
+#ifndef POISE_READINESS_H
+#define POISE_READINESS_H
+
+#include <sys/stat.h>
+
+#include "../backend.h"
+
+struct flags {
+    bool in, out, priority, error, hangup, read_hangup;
+};
+
+/* A hang-up or an error concerns every direction that was asked for (G15): the operation that was waited for will not block.
+ *
+ * The hints must be true whenever they are set. A hang-up alone does not tell: an unconnected TCP socket has one, too. With
+ * a read hang-up both directions of a socket are closed. On a pipe, a hang-up says that the last writer has gone, and an error that the last
+ * reader has; whether it is a pipe costs an fstat, on that rare path only. */
+static inline uint32_t readiness(int fd, struct flags flags)
+{
+    uint32_t ready = (flags.in || flags.read_hangup ? (uint32_t)POISE_READABLE : 0) | (flags.out ? (uint32_t)POISE_WRITABLE : 0) |
+                     (flags.priority ? (uint32_t)POISE_PRIORITY : 0);
+    if (flags.read_hangup) {
+        ready |= POISE_READ_CLOSED | (flags.hangup ? (uint32_t)POISE_WRITE_CLOSED : 0);
+    }
+    if (flags.hangup || flags.error) {
+        ready |= DIRECTIONS | (flags.error ? (uint32_t)POISE_ERROR : 0);
+        struct stat status;
+        if (!flags.read_hangup && fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode)) {
+            ready |= (flags.hangup ? (uint32_t)POISE_READ_CLOSED : 0) | (flags.error ? (uint32_t)POISE_WRITE_CLOSED : 0);
+        }
+    }
+    return ready;
+}
+
+#endif

@@ -1,0 +1,694 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The queue: sources, posts, wakers, and the wait. What every platform shares.
+ *
+ * A source is a slot. Backends say what is ready (queue_ready), which links the slot into the ready list once; poise_next takes it
+ * out again. What changes a source takes it off that list at once, so nothing stale is ever in it (G5). Modes that a kernel
+ * lacks are kept here: a one-shot disarms its slot, an edge silences a direction until poise_again.
+ *
+ * operation              | cost
+ * poise_watch, unwatch   | O(1), and the kernel's own: one epoll_ctl; poll: one fstat, and the next wait makes its list anew, O(n)
+ * poise_again, post      | O(1)
+ * poise_wait             | O(events), and the kernel's own; poll and wasip2: O(n) when a registration changed
+ * poise_next             | O(1)
+ * poise_timer_start, stop| O(1)
+ * a timer that fires     | O(1) amortised for each of at most 8 levels, and its share of sorting what is due in the same wait
+ * poise_wake             | O(1), lock-free; poise_waker_close of one that was woken: O(woken wakers)
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "backend.h"
+#include "queue.h"
+
+#define MODES ((uint32_t)(POISE_EDGE | POISE_ONESHOT))
+#define HINTS ((uint32_t)(POISE_ERROR | POISE_READ_CLOSED | POISE_WRITE_CLOSED))
+
+enum { FIRST_CAPACITY = 16, DEFAULT_BATCH = 256, MOST_BATCH = 65536, MOST_SLOTS = 1 << 24 };
+
+_Static_assert(sizeof(struct slot) <= 48, "a registered source is at most 48 bytes");
+_Static_assert(sizeof(poise_timer) == (sizeof(void *) == 8 ? 48 : 32), "a timer is promised not to grow: callers embed it");
+_Static_assert(sizeof(poise_waker) == 6 * sizeof(void *), "a waker is promised not to grow: callers embed it");
+
+/* ---- opening and closing ---------------------------------------------------------------------------------------- */
+
+static void *default_realloc(void *context, void *block, size_t size)
+{
+    (void)context;
+    if (size == 0) {
+        free(block);
+        return NULL;
+    }
+    return realloc(block, size);
+}
+
+/* A name is asked for as it is; without one, the first of the platform that can be opened. */
+static int open_backend(poise *queue, const char *name)
+{
+    if (name != NULL && !poise__backend_known(name)) {
+        return -EINVAL;
+    }
+    int result = -ENOTSUP;
+    for (size_t i = 0; poise__backends[i] != NULL && result == -ENOTSUP; i++) {
+        if (name == NULL || strcmp(name, poise__backends[i]->name) == 0) {
+            queue->backend = poise__backends[i];
+            result = queue->backend->open(queue);
+        }
+    }
+    return result;
+}
+
+int poise_open(poise **result, const poise_options *options)
+{
+    static const poise_options defaults = {.size = sizeof(poise_options)};
+    if (result == NULL) {
+        return -EINVAL;
+    }
+    *result = NULL;
+    if (options == NULL) {
+        options = &defaults;
+    }
+    if (options->size != sizeof(poise_options) || options->batch > MOST_BATCH) {
+        return -EINVAL;
+    }
+    void *(*reallocate)(void *, void *, size_t) = options->realloc != NULL ? options->realloc : default_realloc;
+    poise *queue = reallocate(options->context, NULL, sizeof *queue);
+    if (queue == NULL) {
+        return -ENOMEM;
+    }
+    memset(queue, 0, sizeof *queue);
+    queue->realloc = reallocate;
+    queue->context = options->context;
+    queue->batch = options->batch != 0 ? options->batch : DEFAULT_BATCH;
+    queue->unused = NONE;
+    queue->ready = queue->posted = (struct list){NONE, NONE};
+    timers_init(&queue->timers);
+    const char *name = options->backend != NULL ? options->backend : getenv("POISE_BACKEND");
+    if (name != NULL && *name == '\0') {
+        name = NULL;
+    }
+    int error = lock_init(&queue->lock);
+    if (error == 0) {
+        error = open_backend(queue, name);
+        if (error != 0) {
+            lock_destroy(&queue->lock);
+        }
+    }
+    if (error != 0) {
+        (void)queue_realloc(queue, queue, 0);
+        return error;
+    }
+    *result = queue;
+    return 0;
+}
+
+/* Takes no lock and tells the kernel nothing of the sources: a child after fork may call it (G17). */
+void poise_close(poise *queue)
+{
+    if (queue == NULL) {
+        return;
+    }
+    queue->backend->close(queue);
+    lock_destroy(&queue->lock);
+    (void)queue_realloc(queue, queue->slots, 0);
+    (void)queue_realloc(queue, queue->buckets, 0);
+    (void)queue_realloc(queue, queue, 0);
+}
+
+const char *poise_backend(const poise *queue) { return queue != NULL ? queue->backend->name : NULL; }
+
+const char *poise_version(void) { return "0.1.0"; }
+
+uint64_t poise_now(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+/* ---- slots ------------------------------------------------------------------------------------------------------ */
+
+static void list_remove(poise *queue, struct list *list, struct slot *slot)
+{
+    *(slot->previous != NONE ? &queue->slots[slot->previous].next : &list->head) = slot->next;
+    *(slot->next != NONE ? &queue->slots[slot->next].previous : &list->tail) = slot->previous;
+}
+
+static void list_append(poise *queue, struct list *list, uint32_t index)
+{
+    struct slot *slot = &queue->slots[index];
+    slot->next = NONE;
+    slot->previous = list->tail;
+    *(list->tail != NONE ? &queue->slots[list->tail].next : &list->head) = index;
+    list->tail = index;
+}
+
+static void unlist(poise *queue, struct slot *slot)
+{
+    if (slot->state & SLOT_IN_READY) {
+        list_remove(queue, &queue->ready, slot);
+    } else if (slot->state & SLOT_IN_POSTED) {
+        list_remove(queue, &queue->posted, slot);
+    }
+    slot->state &= (uint8_t) ~(unsigned)(SLOT_IN_READY | SLOT_IN_POSTED);
+}
+
+static void enlist(poise *queue, uint32_t index, unsigned which)
+{
+    list_append(queue, which == SLOT_IN_READY ? &queue->ready : &queue->posted, index);
+    queue->slots[index].state |= (uint8_t)which;
+}
+
+/* What the next wait can report of a source without asking the kernel: posts, and files that are always ready. A post is heard
+ * even where an edge waits for poise_again: it says that there is more than the kernel knows. */
+static uint32_t ready_without_kernel(const struct slot *slot)
+{
+    if (slot->state & (SLOT_FREE | SLOT_DISARMED)) {
+        return 0;
+    }
+    uint32_t ready = slot->posted & slot->interest & DIRECTIONS;
+    return slot->state & SLOT_ALWAYS ? ready | queue_armed(slot) : ready;
+}
+
+/* Puts a source on the list where it belongs after any change. */
+static void settle(poise *queue, uint32_t index)
+{
+    struct slot *slot = &queue->slots[index];
+    if (slot->state & SLOT_IN_READY) {
+        if (((slot->ready | slot->posted) & slot->interest & DIRECTIONS) != 0) {
+            return;
+        }
+        slot->ready = 0;
+        unlist(queue, slot);
+    }
+    bool wanted = ready_without_kernel(slot) != 0;
+    if (wanted && !(slot->state & SLOT_IN_POSTED)) {
+        enlist(queue, index, SLOT_IN_POSTED);
+    } else if (!wanted) {
+        unlist(queue, slot);
+    }
+}
+
+static uint32_t *bucket_of(const poise *queue, poise_source source)
+{
+    /* Descriptors and handles are small dense numbers: themselves the best hash. Kinds start far apart. */
+    return &queue->buckets[((uint32_t)source.id + source.kind * UINT32_C(0x9E3779B1)) & (queue->capacity - 1)];
+}
+
+static uint32_t find(const poise *queue, poise_source source)
+{
+    uint32_t index = queue->capacity != 0 ? *bucket_of(queue, source) : NONE;
+    while (index != NONE && (queue->slots[index].source.id != source.id || queue->slots[index].source.kind != source.kind)) {
+        index = queue->slots[index].chain;
+    }
+    return index;
+}
+
+static int grow(poise *queue)
+{
+    uint32_t capacity = queue->capacity != 0 ? queue->capacity * 2 : FIRST_CAPACITY;
+    if (capacity > MOST_SLOTS) {
+        return -ENOMEM;
+    }
+    int result = queue->backend->reserve(queue, capacity);
+    if (result != 0) {
+        return result;
+    }
+    struct slot *slots = queue_realloc(queue, queue->slots, capacity * sizeof *slots);
+    if (slots == NULL) {
+        return -ENOMEM;
+    }
+    queue->slots = slots;
+    uint32_t *buckets = queue_realloc(queue, queue->buckets, capacity * sizeof *buckets);
+    if (buckets == NULL) {
+        return -ENOMEM; /* larger slots than the capacity says: no harm */
+    }
+    queue->buckets = buckets;
+    queue->capacity = capacity;
+    memset(buckets, 0xff, capacity * sizeof *buckets);
+    for (uint32_t i = 0; i < queue->used; i++) {
+        if (!(slots[i].state & SLOT_FREE)) {
+            uint32_t *bucket = bucket_of(queue, slots[i].source);
+            slots[i].chain = *bucket;
+            *bucket = i;
+        }
+    }
+    return 0;
+}
+
+static int take_slot(poise *queue, poise_source source, uint32_t *result)
+{
+    uint32_t index = queue->unused;
+    if (index == NONE && queue->used == queue->capacity) {
+        int error = grow(queue);
+        if (error != 0) {
+            return error;
+        }
+    }
+    uint32_t generation = 0;
+    if (index != NONE) {
+        queue->unused = queue->slots[index].next;
+        generation = queue->slots[index].generation;
+    } else {
+        index = queue->used++;
+    }
+    uint32_t *bucket = bucket_of(queue, source);
+    queue->slots[index] = (struct slot){.source = source, .generation = generation, .chain = *bucket, .state = SLOT_NEW};
+    *bucket = index;
+    *result = index;
+    return 0;
+}
+
+static void free_slot(poise *queue, uint32_t index)
+{
+    struct slot *slot = &queue->slots[index];
+    unlist(queue, slot);
+    uint32_t *link = bucket_of(queue, slot->source);
+    while (*link != index) {
+        link = &queue->slots[*link].chain;
+    }
+    *link = slot->chain;
+    slot->state = SLOT_FREE;
+    slot->generation++;
+    slot->next = queue->unused;
+    queue->unused = index;
+}
+
+/* ---- sources ---------------------------------------------------------------------------------------------------- */
+
+static int watch(poise *queue, poise_source source, uint32_t interest, void *data)
+{
+    uint32_t index = find(queue, source);
+    bool is_new = index == NONE;
+    if (is_new) {
+        int error = take_slot(queue, source, &index);
+        if (error != 0) {
+            return error;
+        }
+    }
+    struct slot *slot = &queue->slots[index];
+    struct slot before = *slot;
+    slot->interest = (uint16_t)interest;
+    slot->quiet = 0;
+    slot->state &= (uint8_t) ~(unsigned)SLOT_DISARMED;
+    /* What was gathered, not taken, and is still asked for is the one event of a one-shot (G4). */
+    if ((interest & POISE_ONESHOT) && (slot->state & SLOT_IN_READY) && ((slot->ready | slot->posted) & interest & DIRECTIONS)) {
+        slot->state |= SLOT_DISARMED;
+    }
+    int result = queue->backend->arm(queue, index, ARM_WATCH);
+    if (result < 0) {
+        if (is_new) {
+            free_slot(queue, index);
+        } else {
+            *slot = before;
+        }
+        return result;
+    }
+    slot->data = data;
+    slot->ready &= (uint16_t)((interest & DIRECTIONS) | HINTS);
+    slot->state &= (uint8_t) ~(unsigned)(SLOT_ALWAYS | SLOT_NEW);
+    slot->state |= result == ALWAYS_READY ? SLOT_ALWAYS : 0;
+    settle(queue, index);
+    if (queue->waiting && (slot->state & SLOT_IN_POSTED)) {
+        queue->backend->wake(queue);
+    }
+    return 0;
+}
+
+int poise_watch(poise *queue, poise_source source, uint32_t interest, void *data)
+{
+    if (queue == NULL || (interest & ~(DIRECTIONS | MODES)) != 0 || (interest & MODES) == MODES) {
+        return -EINVAL;
+    }
+    lock_take(&queue->lock);
+    int result = watch(queue, source, interest, data);
+    lock_drop(&queue->lock);
+    return result;
+}
+
+int poise_unwatch(poise *queue, poise_source source)
+{
+    if (queue == NULL) {
+        return -EINVAL;
+    }
+    lock_take(&queue->lock);
+    uint32_t index = find(queue, source);
+    if (index != NONE) {
+        if (!(queue->slots[index].state & SLOT_ALWAYS)) {
+            queue->backend->forget(queue, index);
+        }
+        free_slot(queue, index);
+    }
+    lock_drop(&queue->lock);
+    return index != NONE ? 0 : -ENOENT;
+}
+
+int poise_again(poise *queue, poise_source source, uint32_t directions)
+{
+    if (queue == NULL || (directions & ~DIRECTIONS) != 0) {
+        return -EINVAL;
+    }
+    lock_take(&queue->lock);
+    uint32_t index = find(queue, source);
+    if (index != NONE && (queue->slots[index].quiet & directions) != 0) {
+        struct slot *slot = &queue->slots[index];
+        slot->quiet &= (uint8_t)~directions;
+        if (!(slot->state & SLOT_ALWAYS)) {
+            (void)queue->backend->arm(queue, index, ARM_CHANGE);
+        }
+        settle(queue, index);
+        if (queue->waiting && (slot->state & SLOT_IN_POSTED)) {
+            queue->backend->wake(queue);
+        }
+    }
+    lock_drop(&queue->lock);
+    return index != NONE ? 0 : -ENOENT;
+}
+
+int poise_post(poise *queue, poise_source source, uint32_t ready)
+{
+    if (queue == NULL || ready == 0 || (ready & ~DIRECTIONS) != 0) {
+        return -EINVAL;
+    }
+    lock_take(&queue->lock);
+    uint32_t index = find(queue, source);
+    if (index != NONE) {
+        queue->slots[index].posted |= (uint16_t)ready;
+        settle(queue, index);
+        if (queue->waiting && (queue->slots[index].state & SLOT_IN_POSTED)) {
+            queue->backend->wake(queue);
+        }
+    }
+    lock_drop(&queue->lock);
+    return index != NONE ? 0 : -ENOENT;
+}
+
+/* ---- what is ready ---------------------------------------------------------------------------------------------- */
+
+/* Links a source into the ready list, or merges into what is gathered there. Then its mode takes effect. */
+static bool report(poise *queue, uint32_t index, uint32_t readiness, bool from_kernel)
+{
+    struct slot *slot = &queue->slots[index];
+    bool added = !(slot->state & SLOT_IN_READY);
+    slot->ready |= (uint16_t)readiness;
+    if (added) {
+        unlist(queue, slot);
+        enlist(queue, index, SLOT_IN_READY);
+    }
+    bool always = slot->state & SLOT_ALWAYS;
+    bool kernel_modes = queue->backend->features & KERNEL_MODES;
+    bool changed = false;
+    if (slot->interest & POISE_ONESHOT) {
+        slot->state |= SLOT_DISARMED;
+        changed = !(from_kernel && kernel_modes);
+    } else if ((slot->interest & POISE_EDGE) && (always || (from_kernel && !kernel_modes))) {
+        slot->quiet |= (uint8_t)(readiness & DIRECTIONS);
+        changed = true;
+    }
+    if (changed && !always) {
+        (void)queue->backend->arm(queue, index, ARM_CHANGE);
+    }
+    return added;
+}
+
+int queue_ready(struct poise *queue, uint32_t index, uint32_t generation, uint32_t readiness)
+{
+    struct slot *slot = &queue->slots[index];
+    if (slot->generation != generation || (slot->state & SLOT_FREE)) {
+        return -1;
+    }
+    uint32_t wanted = readiness & queue_armed(slot);
+    return wanted != 0 && report(queue, index, wanted | (readiness & HINTS), true) ? 1 : 0;
+}
+
+int queue_park(poise *queue, uint32_t index)
+{
+    struct slot *slot = &queue->slots[index];
+    uint32_t asked = queue_armed(slot);
+    slot->state |= SLOT_DISARMED;
+    if (asked == 0) {
+        return 0;
+    }
+    slot->error = EBADF;
+    slot->ready |= (uint16_t)(asked | POISE_ERROR);
+    unlist(queue, slot);
+    enlist(queue, index, SLOT_IN_READY);
+    return 1;
+}
+
+void queue_replaced(poise *queue, uint32_t index)
+{
+    struct slot *slot = &queue->slots[index];
+    slot->generation++;
+    slot->ready = 0;
+    slot->state &= (uint8_t) ~(unsigned)SLOT_DISARMED;
+}
+
+static bool anything(const poise *queue)
+{
+    return queue->ready.head != NONE || queue->woken != NULL || timers_any_due(&queue->timers);
+}
+
+static bool gather_posts(poise *queue)
+{
+    bool found = queue->posted.head != NONE;
+    uint32_t last = queue->posted.tail;
+    for (uint32_t index = queue->posted.head; index != NONE;) {
+        uint32_t next = index != last ? queue->slots[index].next : NONE;
+        (void)report(queue, index, ready_without_kernel(&queue->slots[index]), false);
+        index = next;
+    }
+    return found;
+}
+
+/* ---- wakers ----------------------------------------------------------------------------------------------------- */
+
+enum { WAKER_QUEUE, WAKER_NEXT, WAKER_WOKEN }; /* words of poise_waker.reserved */
+
+static bool gather_wakes(poise *queue)
+{
+    uintptr_t pushed = __atomic_exchange_n(&queue->wakes, 0, __ATOMIC_ACQUIRE);
+    bool found = pushed != 0;
+    uintptr_t in_order = 0;
+    while (pushed != 0) {
+        poise_waker *waker = (poise_waker *)pushed;
+        pushed = waker->reserved[WAKER_NEXT];
+        waker->reserved[WAKER_NEXT] = in_order;
+        in_order = (uintptr_t)waker;
+    }
+    for (; in_order != 0; in_order = ((poise_waker *)in_order)->reserved[WAKER_NEXT]) {
+        poise_waker *waker = (poise_waker *)in_order;
+        if (queue->woken == NULL) {
+            queue->woken = waker;
+        } else {
+            queue->woken_last->reserved[WAKER_NEXT] = in_order;
+        }
+        queue->woken_last = waker;
+    }
+    return found;
+}
+
+int poise_waker_open(poise *queue, poise_waker *waker, void *data)
+{
+    if (queue == NULL || waker == NULL) {
+        return -EINVAL;
+    }
+    if (waker->reserved[WAKER_QUEUE] != 0) {
+        return -EBUSY;
+    }
+    waker->data = data;
+    waker->reserved[WAKER_WOKEN] = 0;
+    waker->reserved[WAKER_NEXT] = 0;
+    __atomic_store_n(&waker->reserved[WAKER_QUEUE], (uintptr_t)queue, __ATOMIC_RELEASE);
+    return 0;
+}
+
+void poise_waker_close(poise_waker *waker)
+{
+    if (waker == NULL || waker->reserved[WAKER_QUEUE] == 0) {
+        return;
+    }
+    poise *queue = (poise *)waker->reserved[WAKER_QUEUE];
+    if (__atomic_load_n(&waker->reserved[WAKER_WOKEN], __ATOMIC_ACQUIRE)) {
+        (void)gather_wakes(queue);
+        poise_waker *previous = NULL;
+        poise_waker *at = queue->woken;
+        while (at != NULL && at != waker) {
+            previous = at;
+            at = (poise_waker *)at->reserved[WAKER_NEXT];
+        }
+        if (previous != NULL) {
+            previous->reserved[WAKER_NEXT] = waker->reserved[WAKER_NEXT];
+        } else {
+            queue->woken = (poise_waker *)waker->reserved[WAKER_NEXT];
+        }
+        if (queue->woken_last == waker) {
+            queue->woken_last = previous;
+        }
+    }
+    waker->reserved[WAKER_WOKEN] = 0;
+    waker->reserved[WAKER_QUEUE] = 0;
+}
+
+/* From any thread or signal handler: two atomic operations, and a system call only for the first waker since the last wait. It
+ * stays "woken" until poise_next takes it, so further wakes coalesce and the last is never lost. */
+void poise_wake(poise_waker *waker)
+{
+    poise *queue = waker != NULL ? (poise *)__atomic_load_n(&waker->reserved[WAKER_QUEUE], __ATOMIC_ACQUIRE) : NULL;
+    if (queue == NULL || __atomic_exchange_n(&waker->reserved[WAKER_WOKEN], 1, __ATOMIC_ACQ_REL)) {
+        return;
+    }
+    uintptr_t head = __atomic_load_n(&queue->wakes, __ATOMIC_RELAXED);
+    do {
+        waker->reserved[WAKER_NEXT] = head;
+    } while (!__atomic_compare_exchange_n(&queue->wakes, &head, (uintptr_t)waker, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    if (head == 0) {
+        int saved = errno;
+        queue->backend->wake(queue);
+        errno = saved;
+    }
+}
+
+/* ---- waiting ---------------------------------------------------------------------------------------------------- */
+
+static int wait_until(poise *queue, uint64_t deadline)
+{
+    bool left = anything(queue); /* from the wait before: they come first, without another look at the kernel (G6) */
+    bool found = gather_posts(queue);
+    found |= gather_wakes(queue);
+    if (left && !found) {
+        return 1;
+    }
+    for (;;) {
+        uint64_t until = timers_next(&queue->timers);
+        until = until < deadline ? until : deadline;
+        int result = queue->backend->wait(queue, anything(queue) ? 0 : until);
+        if (result < 0) {
+            return anything(queue) ? 1 : result;
+        }
+        (void)gather_posts(queue);
+        (void)gather_wakes(queue);
+        bool finite = until != UINT64_MAX && until != 0;
+        uint64_t now = finite || timers_next(&queue->timers) != UINT64_MAX ? poise_now() : 0;
+        timers_gather(&queue->timers, now);
+        if (anything(queue)) {
+            return 1;
+        }
+        if (deadline == 0 || (deadline != UINT64_MAX && now >= deadline)) {
+            return 0;
+        }
+    }
+}
+
+int poise_wait(poise *queue, int64_t timeout_ns)
+{
+    if (queue == NULL) {
+        return -EINVAL;
+    }
+    uint64_t deadline = 0;
+    if (timeout_ns == POISE_FOREVER) {
+        deadline = UINT64_MAX;
+    } else if (timeout_ns > 0) {
+        deadline = poise_now() + (uint64_t)timeout_ns; /* both are below 2^63 */
+    }
+    lock_take(&queue->lock);
+    int result = wait_until(queue, deadline);
+    lock_drop(&queue->lock);
+    return result;
+}
+
+static void take_source(poise *queue, poise_event *event)
+{
+    uint32_t index = queue->ready.head;
+    struct slot *slot = &queue->slots[index];
+    uint32_t posted = slot->posted & slot->interest & DIRECTIONS;
+    event->data = slot->data;
+    event->ready = slot->ready | posted;
+    event->result = slot->ready & POISE_ERROR ? -(int32_t)slot->error : 0;
+    slot->posted &= (uint16_t)~posted;
+    slot->ready = 0;
+    slot->error = 0;
+    unlist(queue, slot);
+    settle(queue, index);
+}
+
+static void take_waker(poise *queue, poise_event *event)
+{
+    poise_waker *waker = queue->woken;
+    queue->woken = (poise_waker *)waker->reserved[WAKER_NEXT];
+    *event = (poise_event){.data = waker->data, .ready = POISE_WAKE};
+    __atomic_store_n(&waker->reserved[WAKER_WOKEN], 0, __ATOMIC_RELEASE); /* from here on a wake counts anew */
+}
+
+bool poise_next(poise *queue, poise_event *event)
+{
+    if (queue == NULL || event == NULL) {
+        return false;
+    }
+    poise_timer *timer = NULL;
+    lock_take(&queue->lock);
+    bool found = anything(queue);
+    if (queue->ready.head != NONE) {
+        take_source(queue, event);
+    } else if (queue->woken != NULL) {
+        take_waker(queue, event);
+    } else if ((timer = timers_take(&queue->timers)) != NULL) {
+        timer->reserved[TIMER_OWNER] = 0;
+        *event = (poise_event){.data = timer->data, .ready = POISE_TIMER};
+    }
+    lock_drop(&queue->lock);
+    return found;
+}
+
+int poise_fileno(const poise *queue)
+{
+    if (queue == NULL) {
+        return -EINVAL;
+    }
+    return queue->backend->fileno != NULL ? queue->backend->fileno((poise *)(uintptr_t)queue) : -ENOTSUP;
+}
+
+uint64_t poise_deadline(const poise *constant)
+{
+    poise *queue = (poise *)(uintptr_t)constant;
+    if (queue == NULL) {
+        return UINT64_MAX;
+    }
+    lock_take(&queue->lock);
+    bool now = anything(queue) || queue->posted.head != NONE || __atomic_load_n(&queue->wakes, __ATOMIC_ACQUIRE) != 0;
+    uint64_t deadline = now ? 0 : timers_next(&queue->timers);
+    lock_drop(&queue->lock);
+    return deadline;
+}
+
+/* ---- timers: only the waiting thread touches them, so they need no lock ------------------------------------------ */
+
+int poise_timer_start(poise *queue, poise_timer *timer, uint64_t deadline_ns, void *data)
+{
+    if (queue == NULL || timer == NULL) {
+        return -EINVAL;
+    }
+    uintptr_t owner = timer->reserved[TIMER_OWNER];
+    if (owner != 0 && owner != (uintptr_t)queue) {
+        return -EBUSY;
+    }
+    if (owner != 0) {
+        timers_stop(&queue->timers, timer);
+    }
+    timer->data = data;
+    timer->reserved[TIMER_OWNER] = (uintptr_t)queue;
+    timers_start(&queue->timers, timer, deadline_ns);
+    return 0;
+}
+
+bool poise_timer_stop(poise *queue, poise_timer *timer)
+{
+    if (queue == NULL || timer == NULL || timer->reserved[TIMER_OWNER] != (uintptr_t)queue) {
+        return false;
+    }
+    timers_stop(&queue->timers, timer);
+    timer->reserved[TIMER_OWNER] = 0;
+    return true;
+}

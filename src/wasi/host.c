@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Host calls under names of our own (an import may be declared as often as one likes), and poll without allocation.
+ *
+ * The host returns list<u32> by calling the component's cabi_import_realloc if it exports one, else cabi_realloc. Ours hands out the
+ * caller's buffer while a poll of ours is under way. It is weak: a program with a cabi_import_realloc of its own keeps that, and
+ * the result is then what that one allocated, to be freed here. The rules: no import may be called in it, it is asked for a size of 0, too, and
+ * nothing else may get the buffer afterwards.
+ */
+#include "host.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define IMPORT(module, name) __attribute__((__import_module__(module), __import_name__(name)))
+
+IMPORT("wasi:io/poll@0.2.0", "poll") extern void poise__import_poll(const int32_t *handles, size_t n, struct host_list *result);
+IMPORT("wasi:io/poll@0.2.0", "[resource-drop]pollable") extern void poise__import_drop(int32_t pollable);
+IMPORT("wasi:clocks/monotonic-clock@0.2.0", "subscribe-instant") extern int32_t poise__import_instant(uint64_t when);
+IMPORT("wasi:clocks/monotonic-clock@0.2.0", "subscribe-duration") extern int32_t poise__import_duration(uint64_t ns);
+
+extern void *cabi_realloc(void *block, size_t old, size_t align, size_t size); /* libc's, exported by every component */
+
+struct host_calls poise__host_calls;
+
+static struct {
+    bool armed;
+    void *buffer;
+    size_t size;
+} result_buffer;
+
+__attribute__((__weak__, __export_name__("cabi_import_realloc"))) void *cabi_import_realloc(void *block, size_t old, size_t align,
+                                                                                           size_t size);
+void *cabi_import_realloc(void *block, size_t old, size_t align, size_t size)
+{
+    if (result_buffer.armed && block == NULL && align == sizeof(uint32_t) && size <= result_buffer.size) {
+        result_buffer.armed = false;
+        return result_buffer.buffer;
+    }
+    return cabi_realloc(block, old, align, size);
+}
+
+void host_poll_raw(const int32_t *handles, size_t n, struct host_list *result)
+{
+    poise__host_calls.polls++;
+    poise__import_poll(handles, n, result);
+}
+
+uint32_t host_poll(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t room)
+{
+    struct host_list result;
+    result_buffer.buffer = ready;
+    result_buffer.size = room * sizeof *ready;
+    result_buffer.armed = true;
+    host_poll_raw(handles, n, &result);
+    result_buffer.armed = false;
+    uint32_t found = result.n < room ? result.n : room;
+    if (result.items != ready) {
+        poise__host_calls.allocations++;
+        memcpy(ready, result.items, found * sizeof *ready);
+        if (result.n > 0) {
+            free(result.items);
+        }
+    }
+    return found;
+}
+
+int32_t host_instant(uint64_t deadline_ns)
+{
+    poise__host_calls.subscribes++;
+    return poise__import_instant(deadline_ns);
+}
+
+int32_t host_zero(void)
+{
+    poise__host_calls.subscribes++;
+    return poise__import_duration(0);
+}
+
+int32_t host_yield(void)
+{
+    int32_t zero = host_zero();
+    uint32_t ready[1];
+    poise__host_calls.yields++;
+    poise__host_calls.polls--; /* counted as a yield alone */
+    (void)host_poll(&zero, 1, ready, 1);
+    return zero;
+}
+
+void host_drop(int32_t pollable)
+{
+    poise__host_calls.drops++;
+    poise__import_drop(pollable);
+}

@@ -25,12 +25,12 @@ enum {
 
 /* WASI 0.1 has no calls for what libc doesn't declare there: each fails with ENOTSUP. */
 #define SO_REUSEADDR 2
-#define SO_ERROR     4
-#define NOT_THERE(name, ...)          \
+#define SO_ERROR 4
+#define NOT_THERE(name, ...)            \
     static inline int name(__VA_ARGS__) \
-    {                                 \
-        errno = ENOTSUP;              \
-        return -1;                    \
+    {                                   \
+        errno = ENOTSUP;                \
+        return -1;                      \
     }
 #define _ __attribute__((unused))
 NOT_THERE(socket, _ int family, _ int type, _ int protocol)

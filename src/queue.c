@@ -16,6 +16,7 @@
  * poise_wake             | O(1), lock-free; poise_waker_close of one that was woken: O(woken wakers)
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -169,7 +170,7 @@ static uint32_t ready_without_kernel(const struct slot *slot)
         return 0;
     }
     uint32_t ready = slot->posted & slot->interest & DIRECTIONS;
-    return slot->state & SLOT_ALWAYS ? ready | queue_armed(slot) : ready;
+    return slot->state & SLOT_ALWAYS ? ready | (queue_armed(slot) & ~(uint32_t)POISE_PRIORITY) : ready;
 }
 
 /* Puts a source on the list where it belongs after any change. */
@@ -188,6 +189,14 @@ static void settle(poise *queue, uint32_t index)
         enlist(queue, index, SLOT_IN_POSTED);
     } else if (!wanted) {
         unlist(queue, slot);
+    }
+}
+
+/* What is ready without the kernel must end a wait that blocks already (G19), also that of an outer loop. */
+static void announce(poise *queue, const struct slot *slot)
+{
+    if ((queue->waiting || queue->nested) && (slot->state & SLOT_IN_POSTED)) {
+        queue->backend->wake(queue);
     }
 }
 
@@ -290,6 +299,10 @@ static int watch(poise *queue, poise_source source, uint32_t interest, void *dat
     }
     struct slot *slot = &queue->slots[index];
     struct slot before = *slot;
+    if (slot->error == EBADF) { /* parked, and the report not taken: the number is open again, or arm says so */
+        slot->ready = 0;
+        slot->error = 0;
+    }
     slot->interest = (uint16_t)interest;
     slot->quiet = 0;
     slot->state &= (uint8_t) ~(unsigned)SLOT_DISARMED;
@@ -311,9 +324,7 @@ static int watch(poise *queue, poise_source source, uint32_t interest, void *dat
     slot->state &= (uint8_t) ~(unsigned)(SLOT_ALWAYS | SLOT_NEW);
     slot->state |= result == ALWAYS_READY ? SLOT_ALWAYS : 0;
     settle(queue, index);
-    if (queue->waiting && (slot->state & SLOT_IN_POSTED)) {
-        queue->backend->wake(queue);
-    }
+    announce(queue, slot);
     return 0;
 }
 
@@ -359,9 +370,7 @@ int poise_again(poise *queue, poise_source source, uint32_t directions)
             (void)queue->backend->arm(queue, index, ARM_CHANGE);
         }
         settle(queue, index);
-        if (queue->waiting && (slot->state & SLOT_IN_POSTED)) {
-            queue->backend->wake(queue);
-        }
+        announce(queue, slot);
     }
     lock_drop(&queue->lock);
     return index != NONE ? 0 : -ENOENT;
@@ -377,9 +386,7 @@ int poise_post(poise *queue, poise_source source, uint32_t ready)
     if (index != NONE) {
         queue->slots[index].posted |= (uint16_t)ready;
         settle(queue, index);
-        if (queue->waiting && (queue->slots[index].state & SLOT_IN_POSTED)) {
-            queue->backend->wake(queue);
-        }
+        announce(queue, &queue->slots[index]);
     }
     lock_drop(&queue->lock);
     return index != NONE ? 0 : -ENOENT;
@@ -442,7 +449,9 @@ void queue_replaced(poise *queue, uint32_t index)
 {
     struct slot *slot = &queue->slots[index];
     slot->generation++;
-    slot->ready = 0;
+    slot->ready = 0; /* poise_watch takes it off its list, if nothing else keeps it there */
+    slot->posted = 0;
+    slot->error = 0;
     slot->state &= (uint8_t) ~(unsigned)SLOT_DISARMED;
 }
 
@@ -456,8 +465,13 @@ static bool gather_posts(poise *queue)
     bool found = queue->posted.head != NONE;
     uint32_t last = queue->posted.tail;
     for (uint32_t index = queue->posted.head; index != NONE;) {
-        uint32_t next = index != last ? queue->slots[index].next : NONE;
-        (void)report(queue, index, ready_without_kernel(&queue->slots[index]), false);
+        const struct slot *slot = &queue->slots[index];
+        uint32_t next = index != last ? slot->next : NONE;
+        if ((slot->state & SLOT_ALWAYS) && fcntl(slot->source.id, F_GETFD) < 0) {
+            (void)queue_park(queue, index); /* a file that was closed before it was unwatched */
+        } else {
+            (void)report(queue, index, ready_without_kernel(slot), false);
+        }
         index = next;
     }
     return found;
@@ -642,12 +656,17 @@ bool poise_next(poise *queue, poise_event *event)
     return found;
 }
 
-int poise_fileno(const poise *queue)
+int poise_fileno(const poise *constant)
 {
+    poise *queue = (poise *)(uintptr_t)constant;
     if (queue == NULL) {
         return -EINVAL;
     }
-    return queue->backend->fileno != NULL ? queue->backend->fileno((poise *)(uintptr_t)queue) : -ENOTSUP;
+    if (queue->backend->fileno == NULL) {
+        return -ENOTSUP;
+    }
+    queue->nested = true;
+    return queue->backend->fileno(queue);
 }
 
 uint64_t poise_deadline(const poise *constant)

@@ -43,6 +43,7 @@ struct poise {
     void *platform; /* the backend's own */
     struct lock lock;
     bool waiting; /* a wait is blocked, its lock dropped */
+    bool nested;  /* an outer loop may wait for poise_fileno's descriptor */
 
     void *(*realloc)(void *context, void *block, size_t size);
     void *context;

@@ -5,16 +5,17 @@
  * The traps of this kernel:
  *  1. A registration belongs to the open file description, not to the number. When a descriptor is closed while a dup or a forked child
  *     still holds the description, it can be neither deleted nor changed, and every epoll_wait goes on reporting it (epoll(7),
- *     questions 6). The generation in epoll_data hides such an orphan, but the processor would burn: when the same dead report
- *     comes a second time, the next wait makes a new set of what is live.
+ *     questions 6). The generation in epoll_data hides such an orphan, but the processor would burn: after a dead report the
+ *     next wait makes a new set of what is live. (Unless something was unwatched by another thread while the wait was blocked: then
+ *     the report may just be late, and if it is an orphan it comes again.)
  *  2. A number that was closed and given to another file is unknown to the set: MOD says ENOENT, and ADD is right.
  *  3. Regular files and directories are refused with EPERM. The queue itself keeps them always ready.
  *  4. EPOLLERR and EPOLLHUP are reported whether asked for or not. A paused source is therefore MODified to EPOLLET with no bits: one report
  *     at most, which the queue drops.
  *  5. epoll_wait has milliseconds only; epoll_pwait2 (Linux 5.11) has nanoseconds, and may be missing or filtered.
  *  6. An eventfd with EPOLLET reports each write anew, though it is never read: a wake costs one system call less.
- *  7. epoll_wait does not take a maximum of 0, and places of a batch can be used up by the waker and by orphans: then one more call fills them,
- *     else the bound of G7 would not hold.
+ *  7. epoll_wait does not take a maximum of 0, and places of a batch can be used up by the waker, by orphans and by paused sources (4): then more calls
+ *     fill them, else the bound of G7 would not hold.
  */
 #include <errno.h>
 #include <limits.h>
@@ -28,11 +29,14 @@
 
 #define WAKE UINT64_MAX /* epoll_data of the eventfd: no slot has this number */
 
+enum { MOST_LATE = 100 };
+
 struct set {
     int epoll, event;
     int wrapper;         /* for poise_fileno: outlives a rebuild; -1 until asked for */
-    uint64_t suspect;    /* the last dead report */
-    bool orphans;        /* it came twice */
+    uint32_t forgotten;  /* counts changes that make a report which is under way look dead */
+    uint32_t late;       /* dead reports that may have been such */
+    bool orphans;        /* a dead report came that was none, or too many in a row to be */
     bool no_nanoseconds; /* epoll_pwait2 is missing */
     struct epoll_event events[];
 };
@@ -78,7 +82,7 @@ static int open_(struct poise *queue)
     if (set == NULL) {
         return -ENOMEM;
     }
-    *set = (struct set){.epoll = -1, .wrapper = -1, .suspect = WAKE};
+    *set = (struct set){.epoll = -1, .wrapper = -1};
     set->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (set->event >= 0) {
         set->epoll = make_set(set->event);
@@ -124,6 +128,10 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
         return -ENOTSUP;
     }
     bool known = !(slot->state & (SLOT_NEW | SLOT_ALWAYS));
+    if (known && why == ARM_WATCH) { /* a report that is under way may come from another file of this number: MOD asks again */
+        slot->generation++;
+        set->forgotten++;
+    }
     int result = known ? control(set, EPOLL_CTL_MOD, fd, registration(queue, index)) : -ENOENT;
     if (result == -ENOENT && why == ARM_WATCH) {
         if (known) {
@@ -135,6 +143,9 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
         }
     }
     if (result == -EPERM) {
+        if (known) {
+            queue_replaced(queue, index);
+        }
         return ALWAYS_READY;
     }
     return result;
@@ -142,8 +153,10 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
 
 static void forget(struct poise *queue, uint32_t index)
 {
+    struct set *set = set_of(queue);
+    set->forgotten++;
     /* A number that was closed or replaced is EBADF or ENOENT here: nothing to forget. */
-    (void)control(set_of(queue), EPOLL_CTL_DEL, queue->slots[index].source.id, (struct epoll_event){0});
+    (void)control(set, EPOLL_CTL_DEL, queue->slots[index].source.id, (struct epoll_event){0});
 }
 
 /* A new set of what is live, without the orphans. If it can't be made, the old one goes on, and the next wait tries again. */
@@ -177,7 +190,7 @@ static void rebuild(struct poise *queue)
     }
     (void)close(old);
     set->orphans = false;
-    set->suspect = WAKE;
+    set->late = 0;
 }
 
 /* ---- waiting ---- */
@@ -206,7 +219,7 @@ static int wait_events(struct set *set, int epoll, int most, uint64_t until_ns)
 }
 
 /* Returns how many sources were added to the ready list. */
-static int take(struct poise *queue, int n)
+static int take(struct poise *queue, int n, bool late)
 {
     struct set *set = set_of(queue);
     int added = 0;
@@ -231,8 +244,8 @@ static int take(struct poise *queue, int n)
         if (result > 0) {
             added++;
         } else if (result < 0) {
-            set->orphans |= data == set->suspect;
-            set->suspect = data;
+            set->late++;
+            set->orphans |= !late || set->late > MOST_LATE;
         }
     }
     return added;
@@ -246,6 +259,7 @@ static int wait(struct poise *queue, uint64_t until_ns)
     }
     int epoll = set->epoll;
     int most = (int)queue->batch;
+    uint32_t forgotten = set->forgotten;
     queue_unlock(queue);
     int n = wait_events(set, epoll, most, until_ns);
     int error = n < 0 ? errno : 0;
@@ -253,14 +267,14 @@ static int wait(struct poise *queue, uint64_t until_ns)
     if (n < 0) {
         return error == EINTR ? 0 : -error;
     }
-    int added = take(queue, n);
-    for (int again = 0; again < 3 && n == most && added < (int)queue->batch; again++) { /* trap 7 */
+    int added = take(queue, n, set->forgotten != forgotten);
+    for (uint32_t again = 0; again <= queue->used && n == most && added < (int)queue->batch; again++) { /* trap 7 */
         if (set->orphans) {
             rebuild(queue);
         }
         most = (int)queue->batch - added;
         n = epoll_wait(set->epoll, set->events, most, 0);
-        added += take(queue, n);
+        added += take(queue, n, false);
     }
     return 0;
 }

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * poise/net.h - non-blocking sockets without the portability traps. Thin: no call here keeps any state or memory.
+ *
+ * Descriptors that these calls return are non-blocking, close-on-exec and the caller's: unwatch, then close(2) them.
+ * They are plain descriptors; setsockopt, read, write and the like go on working.
+ *
+ * A call that can fail returns a negative errno value, as given; errno itself is unspecified afterwards. No call
+ * blocks, raises SIGPIPE (G20) or returns -EINTR. -EAGAIN means: wait with poise_wait (in edge mode after
+ * poise_again). All calls may be used from any thread, on one descriptor at the same time, too, where the kernel
+ * allows that (Linux does).
+ * -EBADF (not open) and -ENOTSOCK (no socket) can come from every call with a descriptor, -EINVAL from a NULL address.
+ *
+ * Platforms: IPv4 and IPv6 on Linux and under WASI 0.2, where the host must allow it (wasmtime run -S inherit-network;
+ * else -EACCES). WASI 0.1 can't make sockets: there accept, connect_result, send, recv and shutdown work on what the
+ * host has opened, and every other call that needs a socket is -ENOTSUP.
+ * Sources: socket(7), tcp(7), ip(7), ipv6(7) and the pages named below; POSIX.1-2017; wasi:sockets@0.2.0 and
+ * wasi-libc.
+ */
+#ifndef POISE_NET_H
+#define POISE_NET_H
+
+#include <poise/poise.h>
+
+#include <sys/socket.h>
+
+/* clang-format off: comments made by hand */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
+
+/* An IPv4 or IPv6 address with its port: a value, to be copied. length 0: no address. The fields may be given to
+ * bind(2) and the like: (struct sockaddr *)&address.storage, address.length. */
+typedef struct poise_address {
+    struct sockaddr_storage storage;
+    socklen_t               length;
+} poise_address;
+
+#define POISE_ADDRESS_TEXT 72 /* room enough for poise_address_format, with the terminating zero */
+
+/* From text: an IPv4 or IPv6 literal ("127.0.0.1", "::1", "fe80::1%2" with the number of an interface; "0.0.0.0" and
+ * "::" mean any), and a port in host order (0: any free one). Names are not looked up. -EINVAL: neither, or NULL.
+ * Afterwards the address is that, or has length 0. */
+POISE_API int poise_address_parse(poise_address *address, const char *text, uint16_t port);
+
+/* From a socket address of the C library (getaddrinfo gives such). -EAFNOSUPPORT: neither IPv4 nor IPv6; -EINVAL:
+ * `length` is too short for the family, or NULL. Afterwards the address is that, or has length 0. */
+POISE_API int poise_address_from(poise_address *address, const struct sockaddr *from, socklen_t length);
+
+/* To text: "127.0.0.1:80", "[::1]:80", "[fe80::1%2]:80", or "-" for no address. Returns its length without the zero.
+ * -ENOSPC: it needs more than `size` bytes (then the text is "", if there is room for that); -EINVAL: NULL. */
+POISE_API int poise_address_format(const poise_address *address, char *text, size_t size);
+
+POISE_API uint16_t poise_address_port(const poise_address *address);              /* host order; 0: no address       */
+POISE_API bool poise_address_equal(const poise_address *a, const poise_address *b); /* family, address, port, zone   */
+
+/* The address of this end; of the other end. [getsockname(2), getpeername(2)] Afterwards the address is that, or has
+ * length 0. -ENOTCONN (peer): not connected, or not yet, or the connection was reset. -EINVAL (local, WASI): not bound
+ * yet. */
+POISE_API int poise_local_address(int fd, poise_address *address);
+POISE_API int poise_peer_address(int fd, poise_address *address);
+
+/* ---- TCP --------------------------------------------------------------------------------------------------------- */
+
+/* Opens a socket that listens at the local address, and returns it; poise_local_address tells the port if that was 0.
+ * backlog: how many connections the kernel may hold until they are accepted; 0 or less: 128. SO_REUSEADDR is set (a
+ * server can be started again at once; WASI's hosts do so themselves). An IPv6 listener takes IPv6 alone
+ * (IPV6_V6ONLY), as WASI can do no other: for both, open "0.0.0.0" and "::" with the same port. -EADDRINUSE,
+ * -EADDRNOTAVAIL, -EACCES, -EAFNOSUPPORT (also: a machine without IPv6), -EMFILE, -ENFILE, -ENOMEM; -EINVAL: an
+ * address of length 0. [socket(2), bind(2), listen(2)] */
+POISE_API int poise_tcp_listen(const poise_address *local, int backlog);
+
+/* Takes a connection that has come in, and returns its socket; peer (may be NULL) becomes the address of the other
+ * end, or one of length 0 if that can't be known any more, as the peer has reset the connection already. A connection
+ * that died while it waited (ECONNABORTED and, on Linux, other errors of the network) is skipped. -EAGAIN: there is
+ * none now. -EINVAL, -EOPNOTSUPP: the socket does not listen. [accept(2)]
+ *
+ * -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM: no descriptor or memory is left. The connection stays in the kernel's queue, so
+ * that in level mode the listener is reported again and again and the loop spins, and in edge mode it is never
+ * reported again. What to do: pause the listener, and resume it when a descriptor has been closed or after a while,
+ * whatever comes first:
+ *
+ *     int fd = poise_tcp_accept(listener, &peer);
+ *     if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM) {
+ *         poise_watch(queue, poise_fd(listener), 0, &listener_tag);                              // pause
+ *         poise_timer_start(queue, &resume, poise_now() + 100000000, &resume_tag);               // in 100 ms
+ *     }
+ *     ...
+ *     if (event.data == &resume_tag)       // and after each close() of a connection, if the listener is paused
+ *         poise_watch(queue, poise_fd(listener), POISE_READABLE, &listener_tag);
+ *
+ * The same calls serve edge mode: watching again reports what is there. examples/echo.c does it. */
+POISE_API int poise_tcp_accept(int listener, poise_address *peer);
+
+/* Starts to connect, and returns the socket. Watch it for POISE_WRITABLE; then poise_tcp_connect_result tells how it
+ * went. A connect that fails at once (it may, or may not: a refused one on the loopback, say) returns its reason here,
+ * and there is no socket to close. -ECONNREFUSED, -EHOSTUNREACH, -ENETUNREACH, -ETIMEDOUT, -EADDRNOTAVAIL, -EACCES,
+ * -EAFNOSUPPORT, -EMFILE, -ENFILE, -ENOMEM; -EINVAL: an address of length 0. There is no time limit but the kernel's
+ * (minutes): use a timer. [connect(2), EINPROGRESS] */
+POISE_API int poise_tcp_connect(const poise_address *peer);
+
+/* How a connect has ended: 0, it is connected; -EINPROGRESS, not yet (a spurious event: wait on); anything else, the
+ * reason why it failed (those above, or -ECONNRESET): the socket is of no more use, close it. May be called at any
+ * time and again. It is never 0 after a failure; but Linux tells the reason once, and -ENOTCONN to whoever asks after
+ * that (also if send, recv or SO_ERROR has taken it). WASI tells it always. Under WASI 0.2 it is poise_wait (or
+ * poll(2)) on the watched socket that lets a connect end: without it, -EINPROGRESS for ever. [connect(2), socket(7)
+ * SO_ERROR; wasi:sockets/tcp finish-connect] */
+POISE_API int poise_tcp_connect_result(int fd);
+
+/* ---- UDP --------------------------------------------------------------------------------------------------------- */
+
+/* Opens a UDP socket with this local address ("0.0.0.0" or "::" and port 0 for a client), and returns it. IPv6 means
+ * IPv6 alone; SO_REUSEADDR is not set, so that nobody can share the port. Errors: those of poise_tcp_listen. */
+POISE_API int poise_udp_bind(const poise_address *local);
+
+/* Sets the one peer that poise_send sends to, and that alone is received from. Never blocks. Again: another peer.
+ * -EAFNOSUPPORT: not the socket's family; -ENETUNREACH, -EHOSTUNREACH, -EACCES; -EINVAL: length 0 (there is no way
+ * back to no peer: that traps under WASI; open another socket). For a TCP socket: -EISCONN or the like. Under WASI
+ * connect before the first receive and the first wait for input: wasmtime 48 traps afterwards, now and then (47 and 49
+ * don't); jco changes the local port when it connects again. What came from others before may still be received
+ * (Linux), or is lost (WASI). [connect(2), udp(7); wasi:sockets/udp stream] */
+POISE_API int poise_udp_connect(int fd, const poise_address *peer);
+
+/* ---- bytes and datagrams ----------------------------------------------------------------------------------------- */
+
+/* Sends to the connected peer. Returns how many bytes were taken: of TCP maybe only the first ones, of UDP a whole
+ * datagram. -EAGAIN: no room now (under WASI also without a reason, on a fresh socket: wait, don't spin). -EPIPE,
+ * -ECONNRESET (WASI: -EIO): the connection is gone. -ENOTCONN, or -EAGAIN, or (UDP) -EDESTADDRREQ: not connected yet.
+ * UDP: -EMSGSIZE, too long; -ECONNREFUSED, and other errors of the network: an earlier datagram had no taker; this one
+ * was not sent. [send(2), MSG_NOSIGNAL] */
+POISE_API ptrdiff_t poise_send(int fd, const void *bytes, size_t size);
+
+/* Receives up to `size` bytes from the connected peer (UDP: one datagram, from anyone if not connected; what is beyond
+ * `size` is lost). 0: TCP, the peer will send no more (or size was 0); UDP, an empty datagram. -EAGAIN: nothing now.
+ * -ECONNRESET (WASI: -EIO), -ETIMEDOUT: the connection is gone. -ENOTCONN, or -EAGAIN: not connected yet. UDP:
+ * -ECONNREFUSED and the like, as above. [recv(2)] */
+POISE_API ptrdiff_t poise_recv(int fd, void *bytes, size_t size);
+
+/* The same for UDP with the peer's address. from may be NULL. On a connected socket poise_send_to is -EISCONN under
+ * WASI, and sends there all the same on Linux. Not for TCP. -EAFNOSUPPORT: not the socket's family. [sendto(2),
+ * recvfrom(2)] */
+POISE_API ptrdiff_t poise_send_to(int fd, const void *bytes, size_t size, const poise_address *to);
+POISE_API ptrdiff_t poise_recv_from(int fd, void *bytes, size_t size, poise_address *from);
+
+/* how: SHUT_WR, no more will be sent (the peer then receives 0, after all that was sent before); SHUT_RD; SHUT_RDWR.
+ * -ENOTCONN: not connected; -EINVAL: another `how`. To be sure that everything sent arrives, shut down SHUT_WR,
+ * receive until 0, then close: a close with bytes unread resets the connection, and a WASI host may drop what it still
+ * held. [shutdown(2)] */
+POISE_API int poise_shutdown(int fd, int how);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

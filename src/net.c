@@ -231,8 +231,8 @@ int poise_tcp_listen(const poise_address *local, int backlog)
     return fd;
 }
 
-/* accept(2): "Linux passes already-pending network errors on the new socket. Treat them like EAGAIN by retrying." Each of
- * these took a connection from the queue, so that trying again comes to an end. */
+/* accept(2): "Linux passes already-pending network errors on the new socket. Treat them like EAGAIN by retrying." Each
+ * of these took a connection from the queue, so that trying again comes to an end. */
 static bool connection_died(int error)
 {
     switch (error) {

@@ -13,8 +13,8 @@
 enum {
     /* There is no SIGPIPE, and wasi-libc's UDP refuses MSG_NOSIGNAL (EOPNOTSUPP). */
     SEND_FLAGS = 0,
-    /* wasi-libc's accept aborts the program if it is asked for the address of a peer that has reset the connection already
-     * ("How to recover from this?" in its tcp.c): accept without, then ask. */
+    /* wasi-libc's accept aborts the program if it is asked for the address of a peer that has reset the connection
+     * already ("How to recover from this?" in its tcp.c): accept without, then ask. */
     ACCEPT_TELLS_PEER = false
 };
 

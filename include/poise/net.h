@@ -12,8 +12,8 @@
  * -EBADF (not open) and -ENOTSOCK (no socket) can come from every call with a descriptor, -EINVAL from a NULL address.
  *
  * Platforms: IPv4 and IPv6 on Linux and under WASI 0.2, where the host must allow it (wasmtime run -S inherit-network;
- * else -EACCES). WASI 0.1 can't make sockets: there accept, connect_result, send, recv and shutdown work on what the
- * host has opened, and every other call that needs a socket is -ENOTSUP.
+ * else -EACCES). WASI 0.1 can't make sockets: there accept, send, recv and shutdown work on what the host has opened,
+ * and every other call that needs a socket is -ENOTSUP (connect_result: -ENOPROTOOPT).
  * Sources: socket(7), tcp(7), ip(7), ipv6(7) and the pages named below; POSIX.1-2017; wasi:sockets@0.2.0 and
  * wasi-libc.
  */
@@ -36,7 +36,7 @@ extern "C" {
  * bind(2) and the like: (struct sockaddr *)&address.storage, address.length. */
 typedef struct poise_address {
     struct sockaddr_storage storage;
-    socklen_t               length;
+    socklen_t length;
 } poise_address;
 
 #define POISE_ADDRESS_TEXT 72 /* room enough for poise_address_format, with the terminating zero */
@@ -54,7 +54,7 @@ POISE_API int poise_address_from(poise_address *address, const struct sockaddr *
  * -ENOSPC: it needs more than `size` bytes (then the text is "", if there is room for that); -EINVAL: NULL. */
 POISE_API int poise_address_format(const poise_address *address, char *text, size_t size);
 
-POISE_API uint16_t poise_address_port(const poise_address *address);              /* host order; 0: no address       */
+POISE_API uint16_t poise_address_port(const poise_address *address); /* host order; 0: no address       */
 POISE_API bool poise_address_equal(const poise_address *a, const poise_address *b); /* family, address, port, zone   */
 
 /* The address of this end; of the other end. [getsockname(2), getpeername(2)] Afterwards the address is that, or has
@@ -135,8 +135,8 @@ POISE_API ptrdiff_t poise_send(int fd, const void *bytes, size_t size);
 
 /* Receives up to `size` bytes from the connected peer (UDP: one datagram, from anyone if not connected; what is beyond
  * `size` is lost). 0: TCP, the peer will send no more (or size was 0); UDP, an empty datagram. -EAGAIN: nothing now.
- * -ECONNRESET (WASI: -EIO), -ETIMEDOUT: the connection is gone. -ENOTCONN, or -EAGAIN: not connected yet. UDP:
- * -ECONNREFUSED and the like, as above. [recv(2)] */
+ * -ECONNRESET (WASI: -EIO, or 0, as a host need not tell a reset from an end), -ETIMEDOUT: the connection is gone.
+ * -ENOTCONN, or -EAGAIN: not connected yet. UDP: -ECONNREFUSED and the like, as above. [recv(2)] */
 POISE_API ptrdiff_t poise_recv(int fd, void *bytes, size_t size);
 
 /* The same for UDP with the peer's address. from may be NULL. On a connected socket poise_send_to is -EISCONN under
@@ -146,9 +146,10 @@ POISE_API ptrdiff_t poise_send_to(int fd, const void *bytes, size_t size, const 
 POISE_API ptrdiff_t poise_recv_from(int fd, void *bytes, size_t size, poise_address *from);
 
 /* how: SHUT_WR, no more will be sent (the peer then receives 0, after all that was sent before); SHUT_RD; SHUT_RDWR.
- * -ENOTCONN: not connected; -EINVAL: another `how`. To be sure that everything sent arrives, shut down SHUT_WR,
- * receive until 0, then close: a close with bytes unread resets the connection, and a WASI host may drop what it still
- * held. [shutdown(2)] */
+ * -ENOTCONN: not connected; -EINVAL: another `how`. [shutdown(2)]
+ * To be sure that everything sent arrives: shut down SHUT_WR, receive until 0, then close. A close with bytes unread
+ * resets the connection. What was sent and is still on its way when a TCP socket is closed: Linux goes on sending,
+ * wasmtime 47 drops it, and on wasmtime 48 close(2) waits until the peer has taken it, for ever if it never does. */
 POISE_API int poise_shutdown(int fd, int how);
 
 #ifdef __cplusplus

@@ -4,11 +4,13 @@
  *
  * The traps of its hosts (wasmtime 47 and 48, jco 1.35) and libc:
  *  1. An empty list traps, and so does a handle that was dropped: a wait on nothing is -EDEADLK, and the bridge says what libc drops.
- *  2. One call does not report all that is ready: wasmtime gives about 128 handles, those with the lowest numbers, and 47 none beyond the
- *     first 128 named once one of these is ready. Long lists go to the host in windows of 128, each with a handle that is ready
- *     (so that it does not block), and after a window that found something the host gets a yield, which renews its budget.
+ *  2. One call does not report all that is ready: wasmtime (tokio) gives a component a budget of 128 steps, which ready handles, reads and
+ *     writes use up, and only a call that blocks renews. Beyond it nothing is ready; the lowest handles come first, and on 47
+ *     none beyond the first 128 named once one of these is ready. So a wait that may find the budget used up begins with a
+ *     yield (a poll of a fresh zero duration alone, which blocks for no time), and long lists go to the host in windows of 128, each with a
+ *     handle that is ready (so that it does not block), with a yield after a window that found something.
  *  3. A poll that finds something at once does not let the host's reactor run: with one source that stays ready, nobody else's bytes are
- *     ever seen. So after a few such waits in a row, the next one begins with a yield.
+ *     ever seen. The same yields cure it.
  *  4. A zero time-out must be a fresh handle: a kept one is ready at once and starves the reactor, too.
  *  5. A handle for a deadline costs four to five times as much to make as to name again: it is kept while the deadline stays.
  *  6. The order of the result is not specified. It is marked, and read in the order of the rotation.
@@ -28,7 +30,11 @@
 #include "../wasi/bridge.h"
 #include "../wasi/host.h"
 
-enum { WINDOW = 128, YIELD_AFTER = 8, KIND_POLLABLE = 1 };
+enum { WINDOW = 128, KIND_POLLABLE = 1 };
+
+/* Trap 2: what the host lets a component do between two yields, and what poise guesses that an event costs of it: the answer itself, and
+ * what the program then does. Too low a guess delays some events of a crowd until the next yield; every guess yields within 16 waits. */
+enum { BUDGET = 128, EVENT_COSTS = 8 };
 enum { IN, OUT }; /* a pollable of its own, which has one direction, is IN */
 
 enum entry_flags {
@@ -60,7 +66,7 @@ struct set {
     uint32_t loose;    /* first slot to look at again */
     bool changed;      /* the list must be made anew */
     uint32_t last;     /* the place that was reported last */
-    unsigned hurry;    /* waits in a row that found something */
+    uint32_t spent;    /* of the host's budget since the last yield, by our guess */
     int32_t timer;     /* kept handle, 0: none */
     uint64_t timer_at;
     struct poise *queue;
@@ -172,7 +178,7 @@ static int open_(struct poise *queue)
     if (set == NULL) {
         return -ENOMEM;
     }
-    *set = (struct set){.next = all_sets, .loose = NONE, .last = NONE, .queue = queue};
+    *set = (struct set){.next = all_sets, .loose = NONE, .last = NONE, .spent = BUDGET, .queue = queue};
     queue->platform = set;
     if (reserve(queue, 0) != 0) { /* room for the timer alone */
         (void)queue_realloc(queue, set, 0);
@@ -285,6 +291,7 @@ static void capture(struct poise *queue, uint32_t index)
     }
     uint32_t before = entry->flags;
     entry->flags &= LOOSE;
+    set->spent += EVENT_COSTS; /* somebody has made or changed a socket */
     for (int direction = IN; direction <= OUT; direction++) {
         uint32_t place = index * 2 + (uint32_t)direction;
         int32_t handle = 0;
@@ -447,6 +454,7 @@ static uint32_t ask(struct poise *queue, uint32_t from, uint32_t n, int32_t extr
     }
     uint32_t asked = named + (extra != 0);
     uint32_t answers = asked > 0 ? host_poll(list, asked, set->ready, set->capacity * 2 + 1) : 0;
+    set->spent += answers;
     for (uint32_t i = 0; i < answers; i++) {
         if (set->ready[i] < named) {
             set->marks[n > WINDOW ? set->ready[i] : where[set->ready[i]]] = 1;
@@ -495,19 +503,25 @@ static uint32_t rotation(const struct set *set)
     return low < set->count ? low : 0;
 }
 
+static int32_t yield(struct set *set)
+{
+    set->spent = 0;
+    return host_yield();
+}
+
 /* Long lists, in windows that do not block (trap 2). The one place where hot and cold sources will be told apart. */
 static void look_through(struct poise *queue, uint32_t from, unsigned *added)
 {
     struct set *set = set_of(queue);
-    int32_t ready = host_yield();
+    int32_t ready = yield(set);
     for (uint32_t done = 0; done < set->count && *added < queue->batch;) {
         uint32_t n = set->count - done < WINDOW ? set->count - done : WINDOW;
         uint32_t position = from + done < set->count ? from + done : from + done - set->count;
         uint32_t found = ask(queue, position, n, ready, added);
         done += n;
-        if (found > 0 && done < set->count && *added < queue->batch) {
+        if (done < set->count && *added < queue->batch && (found > 0 || set->spent >= BUDGET / 2)) {
             host_drop(ready);
-            ready = host_yield();
+            ready = yield(set);
         }
     }
     host_drop(ready);
@@ -552,13 +566,12 @@ static int wait(struct poise *queue, uint64_t until_ns)
             ask_all(queue, from, until_ns, &added);
         }
     } else {
-        if (set->hurry >= YIELD_AFTER) {
-            set->hurry = 0;
-            host_drop(host_yield());
+        if (set->spent + set->count > BUDGET) {
+            host_drop(yield(set));
         }
         ask_all(queue, from, until_ns, &added);
     }
-    set->hurry = added > 0 ? set->hurry + 1 : 0;
+    set->spent += added * EVENT_COSTS;
     return 0;
 }
 

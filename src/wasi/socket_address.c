@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Keeps a stranger from ending the program. Before 2026-07-21 wasi-libc calls abort() when the host answers `invalid-state`
- * ("if our internal state checks are working right, these errors should never show up"), and that is what every host
- * answers to "what is the peer's address?" once the peer has reset the connection: one such connection ends every component that
- * calls getpeername. jco answers the same for the local address.
+ * Keeps a stranger from ending the program. Before 2026-07-21 wasi-libc calls abort() when the host answers
+ * `invalid-state` ("if our internal state checks are working right, these errors should never show up"), and that is
+ * what every host answers to "what is the peer's address?" once the peer has reset the connection: one such connection
+ * ends any component that calls getpeername. jco answers the same for the local address.
  *
- * As bridge.c does for poll, this defines what the binding of wasi-libc imports, and imports the host's call under a name of
- * its own; the error becomes `connection-reset`, so that libc returns ECONNRESET. An object of its own: a program that asks for no
- * address does not import these. Weak: a program may have definitions of its own.
+ * As bridge.c does for poll, this defines what the binding of wasi-libc imports, and imports the host's call under a
+ * name of its own; the error becomes `connection-reset`, so that libc returns ECONNRESET. An object of its own: a
+ * program that asks for no address does not import these. Weak: a program may have definitions of its own.
  *
- * accept(2) with an address aborts on any error at all, and still does: net.c does not ask it for one. */
+ * accept(2) with an address aborts on any error at all, and still does: net.c does not ask it for one.
+ * Without poise: tests/reproducers/accept_reset.c. */
 #if __has_include(<wasi/version.h>)
 #include <wasi/version.h>
 #endif

@@ -44,7 +44,7 @@ static inline uint32_t queue_armed(const struct slot *slot)
 
 /* Reports readiness. 1: the source was added to the ready list; 0: it was there already, or did not want to hear of it;
  * -1: this generation is dead, the report came from a file that nobody watches any more. */
-int queue_ready(struct poise *queue, uint32_t slot, uint32_t generation, uint32_t readiness);
+int poise__ready(struct poise *queue, uint32_t slot, uint32_t generation, uint32_t readiness);
 
 /* With POISE_ERROR: why, as a positive errno value, where it is known. */
 static inline void queue_error(struct poise *queue, uint32_t slot, int error)
@@ -52,11 +52,11 @@ static inline void queue_error(struct poise *queue, uint32_t slot, int error)
     queue->slots[slot].error = (uint16_t)error;
 }
 
-/* The descriptor was closed: one last event, then nothing until poise_watch. Returns what queue_ready does. */
-int queue_park(struct poise *queue, uint32_t slot);
+/* The descriptor was closed: one last event, then nothing until poise_watch. Returns what poise__ready does. */
+int poise__park(struct poise *queue, uint32_t slot);
 
 /* In arm: the number stands for another file now. What was gathered from the old one is dropped. */
-void queue_replaced(struct poise *queue, uint32_t slot);
+void poise__replaced(struct poise *queue, uint32_t slot);
 
 static inline void queue_unlock(struct poise *queue)
 {

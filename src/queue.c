@@ -2,7 +2,7 @@
  *
  * The queue: sources, posts, wakers, and the wait. What every platform shares.
  *
- * A source is a slot. Backends say what is ready (queue_ready), which links the slot into the ready list once; poise_next takes it
+ * A source is a slot. Backends say what is ready (poise__ready), which links the slot into the ready list once; poise_next takes it
  * out again. What changes a source takes it off that list at once, so nothing stale is ever in it (G5). Modes that a kernel
  * lacks are kept here: a one-shot disarms its slot, an edge silences a direction until poise_again.
  *
@@ -30,7 +30,8 @@
 enum { FIRST_CAPACITY = 16, DEFAULT_BATCH = 256, MOST_BATCH = 65536, MOST_SLOTS = 1 << 24 };
 
 _Static_assert(sizeof(struct slot) <= 48, "a registered source is at most 48 bytes");
-_Static_assert(sizeof(poise_timer) == (sizeof(void *) == 8 ? 48 : 32), "a timer is promised not to grow: callers embed it");
+_Static_assert(sizeof(poise_timer) == (sizeof(void *) == 8 ? 48 : 32),
+               "a timer is promised not to grow: callers embed it");
 _Static_assert(sizeof(poise_waker) == 6 * sizeof(void *), "a waker is promised not to grow: callers embed it");
 
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */
@@ -63,7 +64,7 @@ static int open_backend(poise *queue, const char *name)
 
 int poise_open(poise **result, const poise_options *options)
 {
-    static const poise_options defaults = {.size = sizeof(poise_options)};
+    static const poise_options defaults = { .size = sizeof(poise_options) };
     if (result == NULL) {
         return -EINVAL;
     }
@@ -84,8 +85,8 @@ int poise_open(poise **result, const poise_options *options)
     queue->context = options->context;
     queue->batch = options->batch != 0 ? options->batch : DEFAULT_BATCH;
     queue->unused = NONE;
-    queue->ready = queue->posted = (struct list){NONE, NONE};
-    timers_init(&queue->timers);
+    queue->ready = queue->posted = (struct list){ NONE, NONE };
+    poise__timers_init(&queue->timers);
     const char *name = options->backend != NULL ? options->backend : getenv("POISE_BACKEND");
     if (name != NULL && *name == '\0') {
         name = NULL;
@@ -153,7 +154,7 @@ static void unlist(poise *queue, struct slot *slot)
     } else if (slot->state & SLOT_IN_POSTED) {
         list_remove(queue, &queue->posted, slot);
     }
-    slot->state &= (uint8_t) ~(unsigned)(SLOT_IN_READY | SLOT_IN_POSTED);
+    slot->state &= (uint8_t)~(unsigned)(SLOT_IN_READY | SLOT_IN_POSTED);
 }
 
 static void enlist(poise *queue, uint32_t index, unsigned which)
@@ -209,7 +210,8 @@ static uint32_t *bucket_of(const poise *queue, poise_source source)
 static uint32_t find(const poise *queue, poise_source source)
 {
     uint32_t index = queue->capacity != 0 ? *bucket_of(queue, source) : NONE;
-    while (index != NONE && (queue->slots[index].source.id != source.id || queue->slots[index].source.kind != source.kind)) {
+    while (index != NONE &&
+           (queue->slots[index].source.id != source.id || queue->slots[index].source.kind != source.kind)) {
         index = queue->slots[index].chain;
     }
     return index;
@@ -264,7 +266,8 @@ static int take_slot(poise *queue, poise_source source, uint32_t *result)
         index = queue->used++;
     }
     uint32_t *bucket = bucket_of(queue, source);
-    queue->slots[index] = (struct slot){.source = source, .generation = generation, .chain = *bucket, .state = SLOT_NEW};
+    queue->slots[index] =
+        (struct slot){ .source = source, .generation = generation, .chain = *bucket, .state = SLOT_NEW };
     *bucket = index;
     *result = index;
     return 0;
@@ -305,9 +308,10 @@ static int watch(poise *queue, poise_source source, uint32_t interest, void *dat
     }
     slot->interest = (uint16_t)interest;
     slot->quiet = 0;
-    slot->state &= (uint8_t) ~(unsigned)SLOT_DISARMED;
+    slot->state &= (uint8_t)~(unsigned)SLOT_DISARMED;
     /* What was gathered, not taken, and is still asked for is the one event of a one-shot (G4). */
-    if ((interest & POISE_ONESHOT) && (slot->state & SLOT_IN_READY) && ((slot->ready | slot->posted) & interest & DIRECTIONS)) {
+    if ((interest & POISE_ONESHOT) && (slot->state & SLOT_IN_READY) &&
+        ((slot->ready | slot->posted) & interest & DIRECTIONS)) {
         slot->state |= SLOT_DISARMED;
     }
     int result = queue->backend->arm(queue, index, ARM_WATCH);
@@ -321,7 +325,7 @@ static int watch(poise *queue, poise_source source, uint32_t interest, void *dat
     }
     slot->data = data;
     slot->ready &= (uint16_t)((interest & DIRECTIONS) | HINTS);
-    slot->state &= (uint8_t) ~(unsigned)(SLOT_ALWAYS | SLOT_NEW);
+    slot->state &= (uint8_t)~(unsigned)(SLOT_ALWAYS | SLOT_NEW);
     slot->state |= result == ALWAYS_READY ? SLOT_ALWAYS : 0;
     settle(queue, index);
     announce(queue, slot);
@@ -420,7 +424,7 @@ static bool report(poise *queue, uint32_t index, uint32_t readiness, bool from_k
     return added;
 }
 
-int queue_ready(struct poise *queue, uint32_t index, uint32_t generation, uint32_t readiness)
+int poise__ready(struct poise *queue, uint32_t index, uint32_t generation, uint32_t readiness)
 {
     struct slot *slot = &queue->slots[index];
     if (slot->generation != generation || (slot->state & SLOT_FREE)) {
@@ -430,7 +434,7 @@ int queue_ready(struct poise *queue, uint32_t index, uint32_t generation, uint32
     return wanted != 0 && report(queue, index, wanted | (readiness & HINTS), true) ? 1 : 0;
 }
 
-int queue_park(poise *queue, uint32_t index)
+int poise__park(poise *queue, uint32_t index)
 {
     struct slot *slot = &queue->slots[index];
     uint32_t asked = queue_armed(slot);
@@ -442,17 +446,20 @@ int queue_park(poise *queue, uint32_t index)
     slot->ready |= (uint16_t)(asked | POISE_ERROR);
     unlist(queue, slot);
     enlist(queue, index, SLOT_IN_READY);
+    if (!(slot->state & SLOT_ALWAYS)) {
+        (void)queue->backend->arm(queue, index, ARM_CHANGE);
+    }
     return 1;
 }
 
-void queue_replaced(poise *queue, uint32_t index)
+void poise__replaced(poise *queue, uint32_t index)
 {
     struct slot *slot = &queue->slots[index];
     slot->generation++;
     slot->ready = 0; /* poise_watch takes it off its list, if nothing else keeps it there */
     slot->posted = 0;
     slot->error = 0;
-    slot->state &= (uint8_t) ~(unsigned)SLOT_DISARMED;
+    slot->state &= (uint8_t)~(unsigned)SLOT_DISARMED;
 }
 
 static bool anything(const poise *queue)
@@ -468,7 +475,7 @@ static bool gather_posts(poise *queue)
         const struct slot *slot = &queue->slots[index];
         uint32_t next = index != last ? slot->next : NONE;
         if ((slot->state & SLOT_ALWAYS) && fcntl(slot->source.id, F_GETFD) < 0) {
-            (void)queue_park(queue, index); /* a file that was closed before it was unwatched */
+            (void)poise__park(queue, index); /* a file that was closed before it was unwatched */
         } else {
             (void)report(queue, index, ready_without_kernel(slot), false);
         }
@@ -519,27 +526,46 @@ int poise_waker_open(poise *queue, poise_waker *waker, void *data)
     return 0;
 }
 
+/* Returns whether there were none: then whoever pushed has to wake. (Not from what is in the list: that may be taken by now.) */
+static bool push_wakes(poise *queue, poise_waker *first, poise_waker *last)
+{
+    uintptr_t head = __atomic_load_n(&queue->wakes, __ATOMIC_RELAXED);
+    do {
+        last->reserved[WAKER_NEXT] = head;
+    } while (
+        !__atomic_compare_exchange_n(&queue->wakes, &head, (uintptr_t)first, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    return head == 0;
+}
+
+/* Takes a waker out of a list that begins at *first; *last becomes the last one that stays. */
+static void take_out(poise_waker **first, poise_waker **last, const poise_waker *waker)
+{
+    poise_waker *previous = NULL;
+    for (poise_waker *at = *first; at != NULL; at = (poise_waker *)at->reserved[WAKER_NEXT]) {
+        if (at != waker) {
+            previous = at;
+        } else if (previous != NULL) {
+            previous->reserved[WAKER_NEXT] = at->reserved[WAKER_NEXT];
+        } else {
+            *first = (poise_waker *)at->reserved[WAKER_NEXT];
+        }
+    }
+    *last = previous;
+}
+
 void poise_waker_close(poise_waker *waker)
 {
     if (waker == NULL || waker->reserved[WAKER_QUEUE] == 0) {
         return;
     }
     poise *queue = (poise *)waker->reserved[WAKER_QUEUE];
-    if (__atomic_load_n(&waker->reserved[WAKER_WOKEN], __ATOMIC_ACQUIRE)) {
-        (void)gather_wakes(queue);
-        poise_waker *previous = NULL;
-        poise_waker *at = queue->woken;
-        while (at != NULL && at != waker) {
-            previous = at;
-            at = (poise_waker *)at->reserved[WAKER_NEXT];
-        }
-        if (previous != NULL) {
-            previous->reserved[WAKER_NEXT] = waker->reserved[WAKER_NEXT];
-        } else {
-            queue->woken = (poise_waker *)waker->reserved[WAKER_NEXT];
-        }
-        if (queue->woken_last == waker) {
-            queue->woken_last = previous;
+    if (__atomic_load_n(&waker->reserved[WAKER_WOKEN], __ATOMIC_ACQUIRE)) { /* it is in one of these */
+        take_out(&queue->woken, &queue->woken_last, waker);
+        poise_waker *first = (poise_waker *)__atomic_exchange_n(&queue->wakes, 0, __ATOMIC_ACQUIRE);
+        poise_waker *last = NULL;
+        take_out(&first, &last, waker);
+        if (first != NULL) {
+            (void)push_wakes(queue, first, last); /* whoever woke them has woken the queue */
         }
     }
     waker->reserved[WAKER_WOKEN] = 0;
@@ -554,11 +580,7 @@ void poise_wake(poise_waker *waker)
     if (queue == NULL || __atomic_exchange_n(&waker->reserved[WAKER_WOKEN], 1, __ATOMIC_ACQ_REL)) {
         return;
     }
-    uintptr_t head = __atomic_load_n(&queue->wakes, __ATOMIC_RELAXED);
-    do {
-        waker->reserved[WAKER_NEXT] = head;
-    } while (!__atomic_compare_exchange_n(&queue->wakes, &head, (uintptr_t)waker, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
-    if (head == 0) {
+    if (push_wakes(queue, waker, waker)) {
         int saved = errno;
         queue->backend->wake(queue);
         errno = saved;
@@ -576,7 +598,7 @@ static int wait_until(poise *queue, uint64_t deadline)
         return 1;
     }
     for (;;) {
-        uint64_t until = timers_next(&queue->timers);
+        uint64_t until = poise__timers_next(&queue->timers);
         until = until < deadline ? until : deadline;
         int result = queue->backend->wait(queue, anything(queue) ? 0 : until);
         if (result < 0) {
@@ -585,8 +607,8 @@ static int wait_until(poise *queue, uint64_t deadline)
         (void)gather_posts(queue);
         (void)gather_wakes(queue);
         bool finite = until != UINT64_MAX && until != 0;
-        uint64_t now = finite || timers_next(&queue->timers) != UINT64_MAX ? poise_now() : 0;
-        timers_gather(&queue->timers, now);
+        uint64_t now = finite || poise__timers_next(&queue->timers) != UINT64_MAX ? poise_now() : 0;
+        poise__timers_gather(&queue->timers, now);
         if (anything(queue)) {
             return 1;
         }
@@ -632,7 +654,7 @@ static void take_waker(poise *queue, poise_event *event)
 {
     poise_waker *waker = queue->woken;
     queue->woken = (poise_waker *)waker->reserved[WAKER_NEXT];
-    *event = (poise_event){.data = waker->data, .ready = POISE_WAKE};
+    *event = (poise_event){ .data = waker->data, .ready = POISE_WAKE };
     __atomic_store_n(&waker->reserved[WAKER_WOKEN], 0, __ATOMIC_RELEASE); /* from here on a wake counts anew */
 }
 
@@ -648,9 +670,9 @@ bool poise_next(poise *queue, poise_event *event)
         take_source(queue, event);
     } else if (queue->woken != NULL) {
         take_waker(queue, event);
-    } else if ((timer = timers_take(&queue->timers)) != NULL) {
+    } else if ((timer = poise__timers_take(&queue->timers)) != NULL) {
         timer->reserved[TIMER_OWNER] = 0;
-        *event = (poise_event){.data = timer->data, .ready = POISE_TIMER};
+        *event = (poise_event){ .data = timer->data, .ready = POISE_TIMER };
     }
     lock_drop(&queue->lock);
     return found;
@@ -677,7 +699,7 @@ uint64_t poise_deadline(const poise *constant)
     }
     lock_take(&queue->lock);
     bool now = anything(queue) || queue->posted.head != NONE || __atomic_load_n(&queue->wakes, __ATOMIC_ACQUIRE) != 0;
-    uint64_t deadline = now ? 0 : timers_next(&queue->timers);
+    uint64_t deadline = now ? 0 : poise__timers_next(&queue->timers);
     lock_drop(&queue->lock);
     return deadline;
 }
@@ -694,11 +716,11 @@ int poise_timer_start(poise *queue, poise_timer *timer, uint64_t deadline_ns, vo
         return -EBUSY;
     }
     if (owner != 0) {
-        timers_stop(&queue->timers, timer);
+        poise__timers_stop(&queue->timers, timer);
     }
     timer->data = data;
     timer->reserved[TIMER_OWNER] = (uintptr_t)queue;
-    timers_start(&queue->timers, timer, deadline_ns);
+    poise__timers_start(&queue->timers, timer, deadline_ns);
     return 0;
 }
 
@@ -707,7 +729,7 @@ bool poise_timer_stop(poise *queue, poise_timer *timer)
     if (queue == NULL || timer == NULL || timer->reserved[TIMER_OWNER] != (uintptr_t)queue) {
         return false;
     }
-    timers_stop(&queue->timers, timer);
+    poise__timers_stop(&queue->timers, timer);
     timer->reserved[TIMER_OWNER] = 0;
     return true;
 }

@@ -16,7 +16,9 @@
 /* The public structure's words. Lists are singly linked with a pointer back to the word that points here. */
 enum { NEXT, BACK, SEQUENCE }; /* the fourth, TIMER_OWNER, is the queue's */
 
-enum { LOOK_AT_MOST = 32 }; /* timers that timers_next looks at in a far bucket before it settles for the bucket's beginning */
+enum {
+    LOOK_AT_MOST = 32
+}; /* timers that poise__timers_next looks at in a far bucket before it settles for the bucket's beginning */
 
 static poise_timer *as_timer(uintptr_t word) { return (poise_timer *)word; }
 
@@ -39,7 +41,7 @@ static void unlink_from(poise_timer *timer)
     }
 }
 
-void timers_init(struct timers *timers)
+void poise__timers_init(struct timers *timers)
 {
     timers->due_end = &timers->due;
     timers->now = poise_now();
@@ -90,7 +92,7 @@ static uintptr_t empty_bucket(struct timers *timers, unsigned level, unsigned sl
     return all;
 }
 
-void timers_start(struct timers *timers, poise_timer *timer, uint64_t deadline_ns)
+void poise__timers_start(struct timers *timers, poise_timer *timer, uint64_t deadline_ns)
 {
     timer->deadline_ns = deadline_ns;
     timer->reserved[SEQUENCE] = timers->sequence++;
@@ -101,7 +103,7 @@ void timers_start(struct timers *timers, poise_timer *timer, uint64_t deadline_n
 }
 
 /* A bucket that a stop leaves empty keeps its bit: whoever looks at it next clears it. */
-void timers_stop(struct timers *timers, poise_timer *timer)
+void poise__timers_stop(struct timers *timers, poise_timer *timer)
 {
     if (timers->due_end == &timer->reserved[NEXT]) {
         timers->due_end = (uintptr_t *)timer->reserved[BACK];
@@ -112,7 +114,7 @@ void timers_stop(struct timers *timers, poise_timer *timer)
     }
 }
 
-uint64_t timers_next(struct timers *timers)
+uint64_t poise__timers_next(struct timers *timers)
 {
     unsigned level;
     unsigned slot;
@@ -171,7 +173,7 @@ static uintptr_t merge(uintptr_t a, uintptr_t b)
 /* Merge sort from below: run[i] is empty or has 2^i timers. */
 static uintptr_t sort(uintptr_t list)
 {
-    uintptr_t run[8 * sizeof(size_t)] = {0};
+    uintptr_t run[8 * sizeof(size_t)] = { 0 };
     unsigned runs = 0;
     while (list != 0) {
         uintptr_t sorted = list;
@@ -209,9 +211,9 @@ static uintptr_t take_due(struct timers *timers, unsigned slot, uint64_t now_ns,
     return list;
 }
 
-void timers_gather(struct timers *timers, uint64_t now_ns)
+void poise__timers_gather(struct timers *timers, uint64_t now_ns)
 {
-    if (now_ns < timers_next(timers)) {
+    if (now_ns < poise__timers_next(timers)) {
         return;
     }
     uintptr_t list = 0;
@@ -249,11 +251,11 @@ void timers_gather(struct timers *timers, uint64_t now_ns)
     }
 }
 
-poise_timer *timers_take(struct timers *timers)
+poise_timer *poise__timers_take(struct timers *timers)
 {
     poise_timer *timer = as_timer(timers->due);
     if (timer != NULL) {
-        timers_stop(timers, timer);
+        poise__timers_stop(timers, timer);
     }
     return timer;
 }

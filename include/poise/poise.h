@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* clang-format off: columns made by hand */
+/* clang-format off */ /* columns made by hand */
 
 #ifdef __cplusplus
 extern "C" {

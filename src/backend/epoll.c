@@ -52,7 +52,7 @@ static struct epoll_event registration(const struct poise *queue, uint32_t index
 {
     const struct slot *slot = &queue->slots[index];
     uint32_t armed = queue_armed(slot);
-    struct epoll_event event = {.events = EPOLLET, .data.u64 = (uint64_t)slot->generation << 32 | index};
+    struct epoll_event event = { .events = EPOLLET, .data.u64 = (uint64_t)slot->generation << 32 | index };
     if (armed != 0) {
         event.events = (armed & POISE_READABLE ? EPOLLIN | EPOLLRDHUP : 0u) | (armed & POISE_WRITABLE ? EPOLLOUT : 0u) |
                        (armed & POISE_PRIORITY ? EPOLLPRI : 0u) | (slot->interest & POISE_EDGE ? EPOLLET : 0u) |
@@ -66,7 +66,7 @@ static struct epoll_event registration(const struct poise *queue, uint32_t index
 static int make_set(int event)
 {
     int epoll = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event wake = {.events = EPOLLIN | EPOLLET, .data.u64 = WAKE};
+    struct epoll_event wake = { .events = EPOLLIN | EPOLLET, .data.u64 = WAKE };
     if (epoll >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, event, &wake) != 0) {
         int error = errno;
         (void)close(epoll);
@@ -82,7 +82,7 @@ static int open_(struct poise *queue)
     if (set == NULL) {
         return -ENOMEM;
     }
-    *set = (struct set){.epoll = -1, .wrapper = -1};
+    *set = (struct set){ .epoll = -1, .wrapper = -1 };
     set->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (set->event >= 0) {
         set->epoll = make_set(set->event);
@@ -128,14 +128,15 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
         return -ENOTSUP;
     }
     bool known = !(slot->state & (SLOT_NEW | SLOT_ALWAYS));
-    if (known && why == ARM_WATCH) { /* a report that is under way may come from another file of this number: MOD asks again */
+    if (known &&
+        why == ARM_WATCH) { /* a report that is under way may come from another file of this number: MOD asks again */
         slot->generation++;
         set->forgotten++;
     }
     int result = known ? control(set, EPOLL_CTL_MOD, fd, registration(queue, index)) : -ENOENT;
     if (result == -ENOENT && why == ARM_WATCH) {
         if (known) {
-            queue_replaced(queue, index);
+            poise__replaced(queue, index);
         }
         result = control(set, EPOLL_CTL_ADD, fd, registration(queue, index));
         if (result == -EEXIST) { /* an orphan came home: its description was dup'ed back onto its number */
@@ -144,7 +145,7 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
     }
     if (result == -EPERM) {
         if (known) {
-            queue_replaced(queue, index);
+            poise__replaced(queue, index);
         }
         return ALWAYS_READY;
     }
@@ -156,7 +157,7 @@ static void forget(struct poise *queue, uint32_t index)
     struct set *set = set_of(queue);
     set->forgotten++;
     /* A number that was closed or replaced is EBADF or ENOENT here: nothing to forget. */
-    (void)control(set, EPOLL_CTL_DEL, queue->slots[index].source.id, (struct epoll_event){0});
+    (void)control(set, EPOLL_CTL_DEL, queue->slots[index].source.id, (struct epoll_event){ 0 });
 }
 
 /* A new set of what is live, without the orphans. If it can't be made, the old one goes on, and the next wait tries again. */
@@ -181,7 +182,7 @@ static void rebuild(struct poise *queue)
         } /* else: closed by its owner before unwatch, which G11 allows */
     }
     if (set->wrapper >= 0) {
-        struct epoll_event inner = {.events = EPOLLIN};
+        struct epoll_event inner = { .events = EPOLLIN };
         if (epoll_ctl(set->wrapper, EPOLL_CTL_ADD, fresh, &inner) != 0) {
             set->epoll = old;
             (void)close(fresh);
@@ -206,7 +207,7 @@ static int wait_events(struct set *set, int epoll, int most, uint64_t until_ns)
     if (!set->no_nanoseconds) {
         struct {
             int64_t seconds, nanoseconds;
-        } timeout = {(int64_t)(left / 1000000000), (int64_t)(left % 1000000000)};
+        } timeout = { (int64_t)(left / 1000000000), (int64_t)(left % 1000000000) };
         long n = syscall(SYS_epoll_pwait2, epoll, set->events, most, &timeout, NULL, (size_t)0);
         if (n >= 0 || (errno != ENOSYS && errno != EPERM)) {
             return (int)n;
@@ -230,17 +231,17 @@ static int take(struct poise *queue, int n, bool late)
         }
         uint32_t events = set->events[i].events;
         uint32_t index = (uint32_t)data;
-        uint32_t ready = (events & EPOLLIN ? (uint32_t)POISE_READABLE : 0) | (events & EPOLLOUT ? (uint32_t)POISE_WRITABLE : 0);
+        uint32_t ready =
+            (events & EPOLLIN ? (uint32_t)POISE_READABLE : 0) | (events & EPOLLOUT ? (uint32_t)POISE_WRITABLE : 0);
         if (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) {
-            ready = readiness(queue->slots[index].source.id,
-                              (struct flags){.in = events & EPOLLIN,
-                                             .out = events & EPOLLOUT,
-                                             .priority = events & EPOLLPRI,
-                                             .error = events & EPOLLERR,
-                                             .hangup = events & EPOLLHUP,
-                                             .read_hangup = events & EPOLLRDHUP});
+            ready = readiness(queue->slots[index].source.id, (struct flags){ .in = events & EPOLLIN,
+                                                                             .out = events & EPOLLOUT,
+                                                                             .priority = events & EPOLLPRI,
+                                                                             .error = events & EPOLLERR,
+                                                                             .hangup = events & EPOLLHUP,
+                                                                             .read_hangup = events & EPOLLRDHUP });
         }
-        int result = queue_ready(queue, index, (uint32_t)(data >> 32), ready);
+        int result = poise__ready(queue, index, (uint32_t)(data >> 32), ready);
         if (result > 0) {
             added++;
         } else if (result < 0) {
@@ -290,7 +291,7 @@ static int fileno_(struct poise *queue)
     struct set *set = set_of(queue);
     if (set->wrapper < 0) {
         int wrapper = epoll_create1(EPOLL_CLOEXEC);
-        struct epoll_event inner = {.events = EPOLLIN};
+        struct epoll_event inner = { .events = EPOLLIN };
         if (wrapper < 0) {
             return -errno;
         }

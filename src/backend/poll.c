@@ -15,7 +15,8 @@
  *     says -EDEADLK when it would need none.
  *  6. A closed or unconnected TCP descriptor may make the whole call fail: then each is asked alone.
  *  7. While something is ready the host's reactor does not run, and other sources are never seen: every few waits an empty
- *     poll with no time yields to it.
+ *     poll with no time yields to it. And what is ready without the host (a failed connect, an unbound UDP socket) makes libc return
+ *     before it asks the host: less often, each of the others is asked alone.
  *  8. More than about 2,700 descriptors overwrite the stack, and of many that are ready the host reports 128: use wasip2.
  */
 #include <errno.h>
@@ -46,20 +47,23 @@ struct set {
     struct block *block;
     uint32_t count;
     bool changed;
-    uint32_t last;   /* the slot that the wait before reported last */
-    unsigned hurry;  /* waits in a row that found something */
-    int pipe[2];     /* for wakes; -1 where there are no threads */
+    uint32_t last;  /* the slot that the wait before reported last */
+    unsigned hurry; /* waits in a row that found something */
+    int pipe[2];    /* for wakes; -1 where there are no threads */
 };
 
 static struct set *set_of(struct poise *queue) { return queue->platform; }
 
-static struct entry *entries_of(struct block *block) { return (struct entry *)(void *)&block->fds[block->capacity + 1]; }
+static struct entry *entries_of(struct block *block)
+{
+    return (struct entry *)(void *)&block->fds[block->capacity + 1];
+}
 
 /* ---- what WASI does otherwise ---- */
 
 #ifdef __wasi__
 
-enum { PRIORITY_SUPPORTED = 0, FOR_EVER = INT_MAX, YIELD_AFTER = 8 };
+enum { PRIORITY_SUPPORTED = 0, FOR_EVER = INT_MAX, YIELD_EVERY = 8, ASK_EACH_EVERY = 64 };
 
 static int open_pipe(int fds[2])
 {
@@ -67,16 +71,12 @@ static int open_pipe(int fds[2])
     return 0;
 }
 
-static void yield_to_host(void) { (void)poll(NULL, 0, 0); }
-
-/* The call failed as a whole (trap 6): find who made it fail, and leave them out of this wait. */
+/* Asks those alone that are not known to be ready. Who makes a call fail (trap 6) is left out of this wait. Returns how many are ready. */
 static int poll_each(struct pollfd *fds, nfds_t n)
 {
     int ready = 0;
     for (nfds_t i = 0; i < n; i++) {
-        fds[i].revents = 0;
-        int result = poll(&fds[i], 1, 0);
-        if (result < 0) {
+        if (fds[i].revents == 0 && poll(&fds[i], 1, 0) < 0) {
             fds[i].revents = errno == EBADF ? POLLNVAL : 0;
             fds[i].fd = -1;
         }
@@ -85,11 +85,21 @@ static int poll_each(struct pollfd *fds, nfds_t n)
     return ready;
 }
 
-static int poll_all(struct pollfd *fds, nfds_t n, int milliseconds, bool *changed)
+static int poll_all(struct set *set, struct pollfd *fds, nfds_t n, int milliseconds)
 {
+    if (set->hurry % YIELD_EVERY == YIELD_EVERY - 1) {
+        (void)poll(NULL, 0, 0);
+    }
     int result = poll(fds, n, milliseconds);
-    if (result < 0 && errno != EINTR && n > 0) {
-        *changed = true; /* the list is made anew for the next wait: they may have become something by then */
+    if (result > 0 && set->hurry % ASK_EACH_EVERY == ASK_EACH_EVERY - 1) {
+        result = poll_each(fds, n);
+        set->changed =
+            true; /* the list is made anew for the next wait: who was left out may have become something by then */
+    } else if (result < 0 && errno != EINTR && n > 0) {
+        set->changed = true;
+        for (nfds_t i = 0; i < n; i++) {
+            fds[i].revents = 0;
+        }
         result = poll_each(fds, n);
         return result > 0 ? result : poll(fds, n, milliseconds);
     }
@@ -98,7 +108,7 @@ static int poll_all(struct pollfd *fds, nfds_t n, int milliseconds, bool *change
 
 #else
 
-enum { PRIORITY_SUPPORTED = 1, FOR_EVER = -1, YIELD_AFTER = INT_MAX };
+enum { PRIORITY_SUPPORTED = 1, FOR_EVER = -1 };
 
 static int open_pipe(int fds[2])
 {
@@ -112,11 +122,9 @@ static int open_pipe(int fds[2])
     return 0;
 }
 
-static void yield_to_host(void) {}
-
-static int poll_all(struct pollfd *fds, nfds_t n, int milliseconds, bool *changed)
+static int poll_all(struct set *set, struct pollfd *fds, nfds_t n, int milliseconds)
 {
-    (void)changed;
+    (void)set;
     return poll(fds, n, milliseconds);
 }
 
@@ -135,7 +143,7 @@ static int reserve(struct poise *queue, uint32_t slots)
     if (block == NULL) {
         return -ENOMEM;
     }
-    *block = (struct block){.capacity = slots};
+    *block = (struct block){ .capacity = slots };
     if (queue->waiting) {
         block->retired = set->block;
     } else {
@@ -152,7 +160,7 @@ static int open_(struct poise *queue)
     if (set == NULL) {
         return -ENOMEM;
     }
-    *set = (struct set){.last = NONE};
+    *set = (struct set){ .last = NONE };
     queue->platform = set;
     int result = reserve(queue, 0);
     if (result == 0) {
@@ -243,8 +251,8 @@ static void make_list(struct poise *queue)
         if (armed != 0) {
             int events = (armed & POISE_READABLE ? POLLIN | POLLRDHUP : 0) | (armed & POISE_WRITABLE ? POLLOUT : 0) |
                          (armed & POISE_PRIORITY ? POLLPRI : 0);
-            set->block->fds[n] = (struct pollfd){.fd = slot->source.id, .events = (short)events};
-            entries[n++] = (struct entry){i, slot->generation};
+            set->block->fds[n] = (struct pollfd){ .fd = slot->source.id, .events = (short)events };
+            entries[n++] = (struct entry){ i, slot->generation };
         }
     }
     set->count = n;
@@ -268,15 +276,15 @@ static int milliseconds_until(uint64_t until_ns)
 static int report(struct poise *queue, const struct pollfd *fd, struct entry entry)
 {
     if (fd->revents & POLLNVAL) {
-        return queue->slots[entry.slot].generation == entry.generation ? queue_park(queue, entry.slot) : 0;
+        return queue->slots[entry.slot].generation == entry.generation ? poise__park(queue, entry.slot) : 0;
     }
-    return queue_ready(queue, entry.slot, entry.generation,
-                       readiness(fd->fd, (struct flags){.in = fd->revents & POLLIN,
-                                                        .out = fd->revents & POLLOUT,
-                                                        .priority = fd->revents & POLLPRI,
-                                                        .error = fd->revents & POLLERR,
-                                                        .hangup = fd->revents & POLLHUP,
-                                                        .read_hangup = fd->revents & POLLRDHUP}));
+    return poise__ready(queue, entry.slot, entry.generation,
+                        readiness(fd->fd, (struct flags){ .in = fd->revents & POLLIN,
+                                                          .out = fd->revents & POLLOUT,
+                                                          .priority = fd->revents & POLLPRI,
+                                                          .error = fd->revents & POLLERR,
+                                                          .hangup = fd->revents & POLLHUP,
+                                                          .read_hangup = fd->revents & POLLRDHUP }));
 }
 
 /* Takes up to a batch, from behind the source that the wait before reported last, and around. */
@@ -318,26 +326,19 @@ static int wait(struct poise *queue, uint64_t until_ns)
     uint32_t count = set->count;
     nfds_t n = count;
     if (HAVE_THREADS) {
-        block->fds[n++] = (struct pollfd){.fd = set->pipe[0], .events = POLLIN};
+        block->fds[n++] = (struct pollfd){ .fd = set->pipe[0], .events = POLLIN };
     } else if (count == 0 && until_ns == UINT64_MAX) {
         return -EDEADLK;
     }
-    if (set->hurry >= YIELD_AFTER) {
-        set->hurry = 0;
-        yield_to_host();
-    }
     int milliseconds = milliseconds_until(until_ns);
-    bool changed = false;
     queue_unlock(queue);
-    int ready = poll_all(block->fds, n, milliseconds, &changed);
+    int ready = poll_all(set, block->fds, n, milliseconds);
     int error = ready < 0 ? errno : 0;
     queue_relock(queue);
-    set->changed |= changed;
     if (HAVE_THREADS && ready > 0 && block->fds[count].revents != 0) {
         char drain[64];
         ready--;
-        while (read(set->pipe[0], drain, sizeof drain) == (ssize_t)sizeof drain) {
-        }
+        while (read(set->pipe[0], drain, sizeof drain) == (ssize_t)sizeof drain) {}
     }
     if (ready > 0) {
         take(queue, block, count, ready);

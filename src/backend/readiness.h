@@ -17,8 +17,8 @@ struct flags {
  * reader has; whether it is a pipe costs an fstat, on that rare path only. */
 static inline uint32_t readiness(int fd, struct flags flags)
 {
-    uint32_t ready = (flags.in || flags.read_hangup ? (uint32_t)POISE_READABLE : 0) | (flags.out ? (uint32_t)POISE_WRITABLE : 0) |
-                     (flags.priority ? (uint32_t)POISE_PRIORITY : 0);
+    uint32_t ready = (flags.in || flags.read_hangup ? (uint32_t)POISE_READABLE : 0) |
+                     (flags.out ? (uint32_t)POISE_WRITABLE : 0) | (flags.priority ? (uint32_t)POISE_PRIORITY : 0);
     if (flags.read_hangup) {
         ready |= POISE_READ_CLOSED | (flags.hangup ? (uint32_t)POISE_WRITE_CLOSED : 0);
     }
@@ -26,7 +26,8 @@ static inline uint32_t readiness(int fd, struct flags flags)
         ready |= DIRECTIONS | (flags.error ? (uint32_t)POISE_ERROR : 0);
         struct stat status;
         if (!flags.read_hangup && fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode)) {
-            ready |= (flags.hangup ? (uint32_t)POISE_READ_CLOSED : 0) | (flags.error ? (uint32_t)POISE_WRITE_CLOSED : 0);
+            ready |=
+                (flags.hangup ? (uint32_t)POISE_READ_CLOSED : 0) | (flags.error ? (uint32_t)POISE_WRITE_CLOSED : 0);
         }
     }
     return ready;

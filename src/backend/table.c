@@ -5,14 +5,18 @@
 
 #include "../backend.h"
 
+#ifdef __wasi__
+#include <wasi/version.h>
+#endif
+
 extern const struct backend poise__epoll, poise__poll, poise__wasip2;
 
-#if defined(__wasi__) && __has_include(<wasi/wasip2.h>)
-const struct backend *const poise__backends[] = {&poise__wasip2, &poise__poll, NULL};
+#ifdef __wasip2__
+const struct backend *const poise__backends[] = { &poise__wasip2, &poise__poll, NULL };
 #elif defined(__linux__)
-const struct backend *const poise__backends[] = {&poise__epoll, &poise__poll, NULL};
+const struct backend *const poise__backends[] = { &poise__epoll, &poise__poll, NULL };
 #else
-const struct backend *const poise__backends[] = {&poise__poll, NULL};
+const struct backend *const poise__backends[] = { &poise__poll, NULL };
 #endif
 
 bool poise__backend_known(const char *name)

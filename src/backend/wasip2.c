@@ -44,7 +44,7 @@ enum entry_flags {
     GONE = 1 << 4,       /* a pollable that was dropped while it was watched */
 };
 
-struct entry { /* beside the slot of the same number */
+struct entry {         /* beside the slot of the same number */
     int32_t handle[2]; /* 0: none */
     uint32_t chain[2]; /* next place in the same bucket of the handles */
     uint32_t loose;    /* next on that list */
@@ -53,21 +53,21 @@ struct entry { /* beside the slot of the same number */
 
 /* A place is a direction of a slot: slot * 2 + direction. Places in use, in order, are what a wait names. */
 struct set {
-    struct set *next; /* all queues of this backend: the drop of a handle concerns each */
+    struct set *next;      /* all queues of this backend: the drop of a handle concerns each */
     struct entry *entries; /* the block that holds the following arrays, too */
     uint32_t *buckets;     /* handle to place */
     int32_t *handles;      /* what the host is asked; 0: ready without asking. Room for the timer behind the last */
     uint32_t *places;      /* which place each of these handles stands for */
     uint32_t *ready;       /* what the host answers */
     uint8_t *marks;        /* the same by position */
-    uint32_t capacity; /* in slots */
-    uint32_t count;    /* of places in the list */
-    uint32_t at_once;  /* of these, how many are ready without asking */
-    uint32_t loose;    /* first slot to look at again */
-    bool changed;      /* the list must be made anew */
-    uint32_t last;     /* the place that was reported last */
-    uint32_t spent;    /* of the host's budget since the last yield, by our guess */
-    int32_t timer;     /* kept handle, 0: none */
+    uint32_t capacity;     /* in slots */
+    uint32_t count;        /* of places in the list */
+    uint32_t at_once;      /* of these, how many are ready without asking */
+    uint32_t loose;        /* first slot to look at again */
+    bool changed;          /* the list must be made anew */
+    uint32_t last;         /* the last place of the slot that was reported last */
+    uint32_t spent;        /* of the host's budget since the last yield, by our guess */
+    int32_t timer;         /* kept handle, 0: none */
     uint64_t timer_at;
     struct poise *queue;
 };
@@ -78,7 +78,10 @@ static struct set *set_of(struct poise *queue) { return queue->platform; }
 
 /* ---- handles to places ------------------------------------------------------------------------------------------ */
 
-static uint32_t *bucket_of(struct set *set, int32_t handle) { return &set->buckets[(uint32_t)handle & (set->capacity * 2 - 1)]; }
+static uint32_t *bucket_of(struct set *set, int32_t handle)
+{
+    return &set->buckets[(uint32_t)handle & (set->capacity * 2 - 1)];
+}
 
 static void put_handle(struct set *set, uint32_t place, int32_t handle)
 {
@@ -171,21 +174,21 @@ static int reserve(struct poise *queue, uint32_t slots)
 
 static int open_(struct poise *queue)
 {
-    if (!bridge_in_force()) {
+    if (!poise__bridge_in_force()) {
         return -ENOTSUP;
     }
     struct set *set = queue_realloc(queue, NULL, sizeof *set);
     if (set == NULL) {
         return -ENOMEM;
     }
-    *set = (struct set){.next = all_sets, .loose = NONE, .last = NONE, .spent = BUDGET, .queue = queue};
+    *set = (struct set){ .next = all_sets, .loose = NONE, .last = NONE, .spent = BUDGET, .queue = queue };
     queue->platform = set;
     if (reserve(queue, 0) != 0) { /* room for the timer alone */
         (void)queue_realloc(queue, set, 0);
         return -ENOMEM;
     }
     all_sets = set;
-    bridge_dropped = dropped;
+    poise__bridge_dropped = dropped;
     return 0;
 }
 
@@ -198,7 +201,7 @@ static void close_(struct poise *queue)
     }
     *link = set->next;
     if (set->timer != 0) {
-        host_drop(set->timer);
+        poise__host_drop(set->timer);
     }
     (void)queue_realloc(queue, set->entries, 0);
     (void)queue_realloc(queue, set, 0);
@@ -255,21 +258,11 @@ static void forget(struct poise *queue, uint32_t index)
     set->changed = true;
 }
 
-/* Whether a TCP socket that has a handle waits for its connect. No host call unless it is connected. */
-static bool connecting(int fd)
+static int error_of(int fd)
 {
-    int value = 0;
-    socklen_t size = sizeof value;
-    struct sockaddr_storage peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &value, &size) != 0 || value != SOCK_STREAM) {
-        return false;
-    }
-    size = sizeof value;
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &size) != 0 || value != 0) {
-        return false;
-    }
-    size = sizeof peer;
-    return getpeername(fd, (struct sockaddr *)&peer, &size) != 0 && errno == ENOTCONN;
+    int error = 0;
+    socklen_t size = sizeof error;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : 0;
 }
 
 /* Captures what stands behind a source now. Stays loose if there is no handle for a direction that is wanted (trap 7). */
@@ -283,7 +276,7 @@ static void capture(struct poise *queue, uint32_t index)
     }
     if (slot->source.kind == KIND_POLLABLE) {
         if (entry->flags & GONE) {
-            (void)queue_park(queue, index);
+            (void)poise__park(queue, index);
         } else if (entry->handle[IN] == 0) {
             put_handle(set, index * 2 + IN, slot->source.id);
         }
@@ -298,11 +291,12 @@ static void capture(struct poise *queue, uint32_t index)
         if (!wanted(slot, direction)) {
             continue; /* a handle from before stays valid until libc drops it */
         }
-        int result = bridge_capture(slot->source.id, direction == IN ? POLLIN : POLLOUT, &handle);
+        int result = poise__bridge_capture(slot->source.id, direction == IN ? POLLIN : POLLOUT, &handle);
         if (result == -EBADF) {
             remove_handle(set, index * 2 + IN);
             remove_handle(set, index * 2 + OUT);
-            (void)queue_park(queue, index);
+            (void)poise__park(queue, index);
+            set->changed = true; /* also if it was ready without a handle */
             return;
         }
         if (result != CAPTURE_HANDLE || handle != entry->handle[direction]) {
@@ -317,7 +311,7 @@ static void capture(struct poise *queue, uint32_t index)
             look_again(set, index);
         }
     }
-    if ((entry->handle[IN] != 0 || entry->handle[OUT] != 0) && connecting(slot->source.id)) {
+    if ((entry->handle[IN] != 0 || entry->handle[OUT] != 0) && error_of(slot->source.id) == EINPROGRESS) {
         entry->flags |= CONNECTING;
     }
     if ((entry->flags ^ before) & ~(uint32_t)LOOSE) {
@@ -364,13 +358,6 @@ static void make_list(struct poise *queue)
 
 /* ---- what is ready ---------------------------------------------------------------------------------------------- */
 
-static int failure_of(int fd)
-{
-    int error = 0;
-    socklen_t size = sizeof error;
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : 0;
-}
-
 /* Trap 8. Returns the readiness that libc found. */
 static uint32_t finish_connect(struct poise *queue, uint32_t index, int32_t handle)
 {
@@ -379,8 +366,9 @@ static uint32_t finish_connect(struct poise *queue, uint32_t index, int32_t hand
     int directions = (wanted(slot, IN) ? POLLIN : 0) | (wanted(slot, OUT) ? POLLOUT : 0);
     int32_t now = 0;
     int found = 0;
-    if (bridge_capture(slot->source.id, (short)(wanted(slot, IN) ? POLLIN : POLLOUT), &now) == CAPTURE_HANDLE && now == handle) {
-        found = bridge_inject(slot->source.id, (short)directions, handle);
+    if (poise__bridge_capture(slot->source.id, (short)(wanted(slot, IN) ? POLLIN : POLLOUT), &now) == CAPTURE_HANDLE &&
+        now == handle) {
+        found = poise__bridge_inject(slot->source.id, (short)directions, handle);
         if (found == -ENOMEM) {
             look_again(set, index); /* no memory now: a spurious event, and a later wait reports the connect */
             return DIRECTIONS;
@@ -393,15 +381,16 @@ static uint32_t finish_connect(struct poise *queue, uint32_t index, int32_t hand
     return (found & POLLIN ? (uint32_t)POISE_READABLE : 0) | (found & POLLOUT ? (uint32_t)POISE_WRITABLE : 0);
 }
 
-/* Reports the place at a position of the list. Returns whether that added a source to the ready list. */
-static bool report(struct poise *queue, uint32_t position)
+/* Reports the place at a position of the list, and the slot's other direction with it if that is ready, too. Returns whether that
+ * added a source to the ready list. */
+static bool report(struct poise *queue, uint32_t position, bool both)
 {
     struct set *set = set_of(queue);
     uint32_t place = set->places[position];
     uint32_t index = place / 2;
     const struct slot *slot = &queue->slots[index];
     struct entry *entry = &set->entries[index];
-    uint32_t ready = place % 2 == IN ? POISE_READABLE : POISE_WRITABLE;
+    uint32_t ready = both ? POISE_READABLE | POISE_WRITABLE : place % 2 == IN ? POISE_READABLE : POISE_WRITABLE;
     if (slot->source.kind == KIND_POLLABLE) {
         ready = DIRECTIONS;
     } else if (entry->handle[place % 2] != set->handles[position]) {
@@ -412,16 +401,16 @@ static bool report(struct poise *queue, uint32_t position)
         ready = finish_connect(queue, index, set->handles[position]);
     }
     if (slot->source.kind != KIND_POLLABLE && (set->handles[position] == 0 || entry->flags & CONNECTING)) {
-        int error = failure_of(slot->source.id);
-        if (error != 0) {
+        int error = error_of(slot->source.id);
+        if (error != 0 && error != EINPROGRESS) {
             queue_error(queue, index, error);
             ready |= DIRECTIONS | POISE_ERROR;
         }
     }
-    if (queue_ready(queue, index, slot->generation, ready) <= 0) {
+    if (poise__ready(queue, index, slot->generation, ready) <= 0) {
         return false;
     }
-    set->last = place;
+    set->last = index * 2 + OUT;
     return true;
 }
 
@@ -453,22 +442,26 @@ static uint32_t ask(struct poise *queue, uint32_t from, uint32_t n, int32_t extr
         window[named] = extra;
     }
     uint32_t asked = named + (extra != 0);
-    uint32_t answers = asked > 0 ? host_poll(list, asked, set->ready, set->capacity * 2 + 1) : 0;
+    uint32_t answers = asked > 0 ? poise__host_poll(list, asked, set->ready, set->capacity * 2 + 1) : 0;
     set->spent += answers;
     for (uint32_t i = 0; i < answers; i++) {
         if (set->ready[i] < named) {
             set->marks[n > WINDOW ? set->ready[i] : where[set->ready[i]]] = 1;
             found++;
         } else if (extra == set->timer) {
-            host_drop(set->timer); /* its time has come: naming it again would starve the reactor (trap 4) */
+            poise__host_drop(set->timer); /* its time has come: naming it again would starve the reactor (trap 4) */
             set->timer = 0;
         }
     }
     for (uint32_t i = 0; i < n && *added < queue->batch && found > 0; i++) {
         uint32_t position = from + i < set->count ? from + i : from + i - set->count;
-        if (set->marks[position] != 0 && report(queue, position)) {
-            (*added)++;
+        if (set->marks[position] == 0) {
+            continue;
         }
+        bool both = i + 1 < n && position + 1 < set->count &&
+                    set->places[position + 1] / 2 == set->places[position] / 2 && set->marks[position + 1] != 0;
+        *added += report(queue, position, both);
+        i += both;
     }
     return found;
 }
@@ -478,11 +471,11 @@ static uint32_t ask(struct poise *queue, uint32_t from, uint32_t n, int32_t extr
 static int32_t timer_for(struct set *set, uint64_t until_ns)
 {
     if (set->timer != 0 && set->timer_at != until_ns) {
-        host_drop(set->timer);
+        poise__host_drop(set->timer);
         set->timer = 0;
     }
     if (set->timer == 0) {
-        set->timer = host_instant(until_ns);
+        set->timer = poise__host_instant(until_ns);
         set->timer_at = until_ns;
     }
     return set->timer;
@@ -506,7 +499,7 @@ static uint32_t rotation(const struct set *set)
 static int32_t yield(struct set *set)
 {
     set->spent = 0;
-    return host_yield();
+    return poise__host_yield();
 }
 
 /* Long lists, in windows that do not block (trap 2). The one place where hot and cold sources will be told apart. */
@@ -517,14 +510,18 @@ static void look_through(struct poise *queue, uint32_t from, unsigned *added)
     for (uint32_t done = 0; done < set->count && *added < queue->batch;) {
         uint32_t n = set->count - done < WINDOW ? set->count - done : WINDOW;
         uint32_t position = from + done < set->count ? from + done : from + done - set->count;
+        uint32_t behind = position + n;
+        if (behind < set->count && set->places[behind] / 2 == set->places[behind - 1] / 2) {
+            n--; /* both directions of a source belong into one window */
+        }
         uint32_t found = ask(queue, position, n, ready, added);
         done += n;
         if (done < set->count && *added < queue->batch && (found > 0 || set->spent >= BUDGET / 2)) {
-            host_drop(ready);
+            poise__host_drop(ready);
             ready = yield(set);
         }
     }
-    host_drop(ready);
+    poise__host_drop(ready);
 }
 
 /* Asks about a short list, or blocks on a long one in which nothing was ready. */
@@ -532,13 +529,13 @@ static void ask_all(struct poise *queue, uint32_t from, uint64_t until_ns, unsig
 {
     int32_t extra = 0;
     if (until_ns == 0) {
-        extra = host_zero();
+        extra = poise__host_zero();
     } else if (until_ns != UINT64_MAX) {
         extra = timer_for(set_of(queue), until_ns);
     }
     (void)ask(queue, from, set_of(queue)->count, extra, added);
     if (until_ns == 0) {
-        host_drop(extra);
+        poise__host_drop(extra);
     }
 }
 
@@ -567,7 +564,7 @@ static int wait(struct poise *queue, uint64_t until_ns)
         }
     } else {
         if (set->spent + set->count > BUDGET) {
-            host_drop(yield(set));
+            poise__host_drop(yield(set));
         }
         ask_all(queue, from, until_ns, &added);
     }
@@ -575,7 +572,10 @@ static int wait(struct poise *queue, uint64_t until_ns)
     return 0;
 }
 
-static void wake(struct poise *queue) { (void)queue; /* one thread, no signals: nobody could wake a wait that blocks */ }
+static void wake(struct poise *queue)
+{
+    (void)queue; /* one thread, no signals: nobody could wake a wait that blocks */
+}
 
 const struct backend poise__wasip2 = {
     .name = "wasip2",

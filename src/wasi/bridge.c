@@ -32,7 +32,7 @@
 void __wasm_import_poll_poll(uint8_t *handles, size_t n, uint8_t *result);
 void __wasm_import_poll_pollable_drop(int32_t handle);
 
-void (*bridge_dropped)(int32_t handle);
+void (*poise__bridge_dropped)(int32_t handle);
 
 static struct {
     enum { PASS, CAPTURE, INJECT } mode;
@@ -46,10 +46,10 @@ void __wasm_import_poll_poll(uint8_t *list, size_t n, uint8_t *returned)
     struct host_list *result = (struct host_list *)(void *)returned;
     bridge.called++;
     if (bridge.mode == PASS) {
-        host_poll_raw(handles, n, result);
+        poise__host_poll_raw(handles, n, result);
         return;
     }
-    *result = (struct host_list){0};
+    *result = (struct host_list){ 0 };
     if (bridge.mode == CAPTURE) {
         bridge.handle = n > 0 ? handles[0] : 0;
         return;
@@ -69,13 +69,13 @@ void __wasm_import_poll_pollable_drop(int32_t handle)
     if (handle == bridge.handle) {
         bridge.handle = 0;
     }
-    if (bridge_dropped != NULL) {
-        bridge_dropped(handle);
+    if (poise__bridge_dropped != NULL) {
+        poise__bridge_dropped(handle);
     }
-    host_drop(handle);
+    poise__host_drop(handle);
 }
 
-bool bridge_in_force(void)
+bool poise__bridge_in_force(void)
 {
     static enum { UNKNOWN, YES, NO } answer;
     if (answer == UNKNOWN) {
@@ -90,9 +90,9 @@ bool bridge_in_force(void)
     return answer == YES;
 }
 
-int bridge_capture(int fd, short direction, int32_t *handle)
+int poise__bridge_capture(int fd, short direction, int32_t *handle)
 {
-    struct pollfd one = {.fd = fd, .events = direction};
+    struct pollfd one = { .fd = fd, .events = direction };
     bridge.handle = 0;
     bridge.mode = CAPTURE;
     int n = poll(&one, 1, -1);
@@ -108,9 +108,9 @@ int bridge_capture(int fd, short direction, int32_t *handle)
     return *handle != 0 ? CAPTURE_HANDLE : CAPTURE_NEVER;
 }
 
-int bridge_inject(int fd, short directions, int32_t handle)
+int poise__bridge_inject(int fd, short directions, int32_t handle)
 {
-    struct pollfd one = {.fd = fd, .events = directions};
+    struct pollfd one = { .fd = fd, .events = directions };
     void *block = malloc(sizeof(uint32_t)); /* the same size that will be asked for: is there memory? */
     if (block == NULL) {
         return -ENOMEM;

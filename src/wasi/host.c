@@ -15,7 +15,8 @@
 
 #define IMPORT(module, name) __attribute__((__import_module__(module), __import_name__(name)))
 
-IMPORT("wasi:io/poll@0.2.0", "poll") extern void poise__import_poll(const int32_t *handles, size_t n, struct host_list *result);
+IMPORT("wasi:io/poll@0.2.0", "poll")
+extern void poise__import_poll(const int32_t *handles, size_t n, struct host_list *result);
 IMPORT("wasi:io/poll@0.2.0", "[resource-drop]pollable") extern void poise__import_drop(int32_t pollable);
 IMPORT("wasi:clocks/monotonic-clock@0.2.0", "subscribe-instant") extern int32_t poise__import_instant(uint64_t when);
 IMPORT("wasi:clocks/monotonic-clock@0.2.0", "subscribe-duration") extern int32_t poise__import_duration(uint64_t ns);
@@ -30,8 +31,8 @@ static struct {
     size_t size;
 } result_buffer;
 
-__attribute__((__weak__, __export_name__("cabi_import_realloc"))) void *cabi_import_realloc(void *block, size_t old, size_t align,
-                                                                                           size_t size);
+__attribute__((__weak__, __export_name__("cabi_import_realloc"))) void *cabi_import_realloc(void *block, size_t old,
+                                                                                            size_t align, size_t size);
 void *cabi_import_realloc(void *block, size_t old, size_t align, size_t size)
 {
     if (result_buffer.armed && block == NULL && align == sizeof(uint32_t) && size <= result_buffer.size) {
@@ -41,19 +42,19 @@ void *cabi_import_realloc(void *block, size_t old, size_t align, size_t size)
     return cabi_realloc(block, old, align, size);
 }
 
-void host_poll_raw(const int32_t *handles, size_t n, struct host_list *result)
+void poise__host_poll_raw(const int32_t *handles, size_t n, struct host_list *result)
 {
     poise__host_calls.polls++;
     poise__import_poll(handles, n, result);
 }
 
-uint32_t host_poll(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t room)
+uint32_t poise__host_poll(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t room)
 {
     struct host_list result;
     result_buffer.buffer = ready;
     result_buffer.size = room * sizeof *ready;
     result_buffer.armed = true;
-    host_poll_raw(handles, n, &result);
+    poise__host_poll_raw(handles, n, &result);
     result_buffer.armed = false;
     uint32_t found = result.n < room ? result.n : room;
     if (result.items != ready) {
@@ -66,29 +67,29 @@ uint32_t host_poll(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t
     return found;
 }
 
-int32_t host_instant(uint64_t deadline_ns)
+int32_t poise__host_instant(uint64_t deadline_ns)
 {
     poise__host_calls.subscribes++;
     return poise__import_instant(deadline_ns);
 }
 
-int32_t host_zero(void)
+int32_t poise__host_zero(void)
 {
     poise__host_calls.subscribes++;
     return poise__import_duration(0);
 }
 
-int32_t host_yield(void)
+int32_t poise__host_yield(void)
 {
-    int32_t zero = host_zero();
+    int32_t zero = poise__host_zero();
     uint32_t ready[1];
     poise__host_calls.yields++;
     poise__host_calls.polls--; /* counted as a yield alone */
-    (void)host_poll(&zero, 1, ready, 1);
+    (void)poise__host_poll(&zero, 1, ready, 1);
     return zero;
 }
 
-void host_drop(int32_t pollable)
+void poise__host_drop(int32_t pollable)
 {
     poise__host_calls.drops++;
     poise__import_drop(pollable);

@@ -16,19 +16,20 @@ extern struct host_calls {
 } poise__host_calls;
 
 /* wasi:io/poll.poll as it is. The list must not be empty; the result comes from the program's allocator. */
-void host_poll_raw(const int32_t *handles, size_t n, struct host_list *result);
+void poise__host_poll_raw(const int32_t *handles, size_t n, struct host_list *result);
 
 /* The same, with the result in a buffer of ours. Returns how many are ready (at most room), their positions in ready. */
-uint32_t host_poll(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t room);
+uint32_t poise__host_poll(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t room);
 
-int32_t host_instant(uint64_t deadline_ns); /* a pollable that is ready at that moment; the caller drops it */
+int32_t poise__host_instant(uint64_t deadline_ns); /* a pollable that is ready at that moment; the caller drops it */
 
 /* Lets the host's reactor run (traps 2 and 3 of wasip2.c). The handle is ready, keeps a poll that names it from blocking, and is the
  * caller's to drop. */
-int32_t host_yield(void);
+int32_t poise__host_yield(void);
 
-int32_t host_zero(void); /* a fresh zero duration: a poll that names it looks once, and lets the reactor run once */
+int32_t poise__host_zero(
+    void); /* a fresh zero duration: a poll that names it looks once, and lets the reactor run once */
 
-void host_drop(int32_t pollable);
+void poise__host_drop(int32_t pollable);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * chain N ACTIVE [ROUNDS]: N socketpairs, ACTIVE bytes in circulation. On an event one byte is read and written into the next pair: the
- * benchmark that libevent and libev publish. poise's epoll backend and raw epoll take turns in one process, and the ratio of each pair of rounds
- * is what counts on a noisy machine.
+ * chain N ACTIVE [ROUNDS]: N socketpairs, ACTIVE bytes in circulation. On an event one byte is read and written into
+ * the next pair: the benchmark that libevent and libev publish. poise's epoll backend and raw epoll take turns in one
+ * process, and the ratio of each pair of rounds is what counts on a noisy machine.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* The whole contract between the queue and a platform: seven functions, and what they may call back.
  *
- * A backend knows descriptors and readiness. It knows nothing of timers, data pointers, modes that its kernel lacks, or what the
- * user takes. All functions but wake run with the queue's lock held; wait drops it while it blocks (queue_unlock, queue_relock). */
+ * A backend knows descriptors and readiness. It knows nothing of timers, data pointers, modes that its kernel lacks, or
+ * what the user takes. All functions but wake run with the queue's lock held; wait drops it while it blocks
+ * (queue_unlock, queue_relock). */
 #ifndef POISE_BACKEND_H
 #define POISE_BACKEND_H
 

@@ -1,7 +1,7 @@
 /* A mutex, or nothing on a platform without threads.
  *
- * The queue's lock is held for the length of every public call but the blocking part of a wait. poise_wake takes no lock: it may
- * run in a signal handler that interrupted the holder. */
+ * The queue's lock is held for the length of every public call but the blocking part of a wait. poise_wake takes no
+ * lock: it may run in a signal handler that interrupted the holder. */
 #ifndef POISE_LOCK_H
 #define POISE_LOCK_H
 

@@ -2,18 +2,17 @@
  *
  * The queue: sources, posts, wakers, and the wait. What every platform shares.
  *
- * A source is a slot. Backends say what is ready (poise__ready), which links the slot into the ready list once; poise_next takes it
- * out again. What changes a source takes it off that list at once, so nothing stale is ever in it (G5). Modes that a kernel
- * lacks are kept here: a one-shot disarms its slot, an edge silences a direction until poise_again.
+ * A source is a slot. Backends say what is ready (poise__ready), which links the slot into the ready list once;
+ * poise_next takes it out again. What changes a source takes it off that list at once, so nothing stale is ever in it
+ * (G5). Modes that a kernel lacks are kept here: a one-shot disarms its slot, an edge silences a direction until
+ * poise_again.
  *
  * operation              | cost
- * poise_watch, unwatch   | O(1), and the kernel's own: one epoll_ctl; poll: one fstat, and the next wait makes its list anew, O(n)
- * poise_again, post      | O(1)
- * poise_wait             | O(events), and the kernel's own; poll and wasip2: O(n) when a registration changed
- * poise_next             | O(1)
- * poise_timer_start, stop| O(1)
- * a timer that fires     | O(1) amortised for each of at most 8 levels, and its share of sorting what is due in the same wait
- * poise_wake             | O(1), lock-free; poise_waker_close of one that was woken: O(woken wakers)
+ * poise_watch, unwatch   | O(1), and the kernel's own: one epoll_ctl; poll: one fstat, and the next wait makes its list
+ * anew, O(n) poise_again, post      | O(1) poise_wait             | O(events), and the kernel's own; poll and wasip2:
+ * O(n) when a registration changed poise_next             | O(1) poise_timer_start, stop| O(1) a timer that fires     |
+ * O(1) amortised for each of at most 8 levels, and its share of sorting what is due in the same wait poise_wake | O(1),
+ * lock-free; poise_waker_close of one that was woken: O(woken wakers)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -163,8 +162,8 @@ static void enlist(poise *queue, uint32_t index, unsigned which)
     queue->slots[index].state |= (uint8_t)which;
 }
 
-/* What the next wait can report of a source without asking the kernel: posts, and files that are always ready. A post is heard
- * even where an edge waits for poise_again: it says that there is more than the kernel knows. */
+/* What the next wait can report of a source without asking the kernel: posts, and files that are always ready. A post
+ * is heard even where an edge waits for poise_again: it says that there is more than the kernel knows. */
 static uint32_t ready_without_kernel(const struct slot *slot)
 {
     if (slot->state & (SLOT_FREE | SLOT_DISARMED)) {
@@ -526,7 +525,8 @@ int poise_waker_open(poise *queue, poise_waker *waker, void *data)
     return 0;
 }
 
-/* Returns whether there were none: then whoever pushed has to wake. (Not from what is in the list: that may be taken by now.) */
+/* Returns whether there were none: then whoever pushed has to wake. (Not from what is in the list: that may be taken by
+ * now.) */
 static bool push_wakes(poise *queue, poise_waker *first, poise_waker *last)
 {
     uintptr_t head = __atomic_load_n(&queue->wakes, __ATOMIC_RELAXED);
@@ -572,8 +572,8 @@ void poise_waker_close(poise_waker *waker)
     waker->reserved[WAKER_QUEUE] = 0;
 }
 
-/* From any thread or signal handler: two atomic operations, and a system call only for the first waker since the last wait. It
- * stays "woken" until poise_next takes it, so further wakes coalesce and the last is never lost. */
+/* From any thread or signal handler: two atomic operations, and a system call only for the first waker since the last
+ * wait. It stays "woken" until poise_next takes it, so further wakes coalesce and the last is never lost. */
 void poise_wake(poise_waker *waker)
 {
     poise *queue = waker != NULL ? (poise *)__atomic_load_n(&waker->reserved[WAKER_QUEUE], __ATOMIC_ACQUIRE) : NULL;

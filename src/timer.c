@@ -7,9 +7,9 @@
  * that digit. When the hand enters a bucket of a higher level, its timers spread over the levels below. A wait sorts
  * what has become due, so that the order is exact though the buckets are coarse.
  *
- * Why not the usual heap: start and stop are O(1) and touch two neighbours, a million timers cost one move a level each,
- * and nothing is ever allocated. What it costs: the nearest deadline of a crowded far bucket is not known exactly, so the wait looks
- * again when the hand reaches that bucket (at most once a level for each bucket).
+ * Why not the usual heap: start and stop are O(1) and touch two neighbours, a million timers cost one move a level
+ * each, and nothing is ever allocated. What it costs: the nearest deadline of a crowded far bucket is not known
+ * exactly, so the wait looks again when the hand reaches that bucket (at most once a level for each bucket).
  */
 #include "timer.h"
 

@@ -3,19 +3,20 @@
  * Linux: epoll(7).
  *
  * The traps of this kernel:
- *  1. A registration belongs to the open file description, not to the number. When a descriptor is closed while a dup or a forked child
- *     still holds the description, it can be neither deleted nor changed, and every epoll_wait goes on reporting it (epoll(7),
- *     questions 6). The generation in epoll_data hides such an orphan, but the processor would burn: after a dead report the
- *     next wait makes a new set of what is live. (Unless something was unwatched by another thread while the wait was blocked: then
- *     the report may just be late, and if it is an orphan it comes again.)
+ *  1. A registration belongs to the open file description, not to the number. When a descriptor is closed while a dup
+ *     or a forked child still holds the description, it can be neither deleted nor changed, and every epoll_wait goes
+ *     on reporting it (epoll(7), questions 6). The generation in epoll_data hides such an orphan, but the processor
+ *     would burn: after a dead report the next wait makes a new set of what is live. (Unless something was unwatched
+ *     by another thread while the wait was blocked: then the report may just be late, and if it is an orphan it comes
+ *     again.)
  *  2. A number that was closed and given to another file is unknown to the set: MOD says ENOENT, and ADD is right.
  *  3. Regular files and directories are refused with EPERM. The queue itself keeps them always ready.
- *  4. EPOLLERR and EPOLLHUP are reported whether asked for or not. A paused source is therefore MODified to EPOLLET with no bits: one report
- *     at most, which the queue drops.
+ *  4. EPOLLERR and EPOLLHUP are reported whether asked for or not. A paused source is therefore MODified to EPOLLET
+ *     with no bits: one report at most, which the queue drops.
  *  5. epoll_wait has milliseconds only; epoll_pwait2 (Linux 5.11) has nanoseconds, and may be missing or filtered.
  *  6. An eventfd with EPOLLET reports each write anew, though it is never read: a wake costs one system call less.
- *  7. epoll_wait does not take a maximum of 0, and places of a batch can be used up by the waker, by orphans and by paused sources (4): then more calls
- *     fill them, else the bound of G7 would not hold.
+ *  7. epoll_wait does not take a maximum of 0, and places of a batch can be used up by the waker, by orphans and by
+ *     paused sources (4): then more calls fill them, else the bound of G7 would not hold.
  */
 #include <errno.h>
 #include <limits.h>
@@ -160,7 +161,8 @@ static void forget(struct poise *queue, uint32_t index)
     (void)control(set, EPOLL_CTL_DEL, queue->slots[index].source.id, (struct epoll_event){ 0 });
 }
 
-/* A new set of what is live, without the orphans. If it can't be made, the old one goes on, and the next wait tries again. */
+/* A new set of what is live, without the orphans. If it can't be made, the old one goes on, and the next wait tries
+ * again. */
 static void rebuild(struct poise *queue)
 {
     struct set *set = set_of(queue);

@@ -1,23 +1,27 @@
 /* SPDX-License-Identifier: MIT
  *
- * poll(2): any POSIX system, WASI 0.1, and WASI where nothing better is to be had. The executable specification of the other backends.
+ * poll(2): any POSIX system, WASI 0.1, and WASI where nothing better is to be had. The executable specification of the
+ * other backends.
  *
- * The list for poll is made from the slots, in their order, whenever a registration has changed; so adding and removing are O(1), and the
- * rotation of G7 is the order of the slots. poll itself is O(n) on every call, which is why nothing cleverer would pay.
+ * The list for poll is made from the slots, in their order, whenever a registration has changed; so adding and removing
+ * are O(1), and the rotation of G7 is the order of the slots. poll itself is O(n) on every call, which is why nothing
+ * cleverer would pay.
  *
  * The traps of poll(2):
- *  1. Another thread may watch while poll runs on the list: it makes a new block if it must grow, and leaves the old one to the wait.
+ *  1. Another thread may watch while poll runs on the list: it makes a new block if it must grow, and leaves the old
+ *     one to the wait.
  *  2. POLLHUP, POLLERR and POLLNVAL come whether asked for or not: a paused source is not in the list at all.
  *  3. A closed descriptor is POLLNVAL on every call: it is reported once as an error and parked until poise_watch.
  *  4. Milliseconds, an int of them: rounded up, and longer waits take several calls.
  * and of WASI's libc (wasi-libc 2026-04):
- *  5. A call in which nothing could become ready traps the component (empty poll list): a wait always has a time-out there, and
- *     says -EDEADLK when it would need none.
+ *  5. A call in which nothing could become ready traps the component (empty poll list): a wait always has a time-out
+ *     there, and says -EDEADLK when it would need none.
  *  6. A closed or unconnected TCP descriptor may make the whole call fail: then each is asked alone.
- *  7. While something is ready the host's reactor does not run, and other sources are never seen: every few waits an empty
- *     poll with no time yields to it. And what is ready without the host (a failed connect, an unbound UDP socket) makes libc return
- *     before it asks the host: less often, each of the others is asked alone.
- *  8. More than about 2,700 descriptors overwrite the stack, and of many that are ready the host reports 128: use wasip2.
+ *  7. While something is ready the host's reactor does not run, and other sources are never seen: every few waits an
+ *     empty poll with no time yields to it. And what is ready without the host (a failed connect, an unbound UDP
+ *     socket) makes libc return before it asks the host: less often, each of the others is asked alone.
+ *  8. More than about 2,700 descriptors overwrite the stack, and of many that are ready the host reports 128: use
+ *     wasip2.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,7 +75,8 @@ static int open_pipe(int fds[2])
     return 0;
 }
 
-/* Asks those alone that are not known to be ready. Who makes a call fail (trap 6) is left out of this wait. Returns how many are ready. */
+/* Asks those alone that are not known to be ready. Who makes a call fail (trap 6) is left out of this wait. Returns how
+ * many are ready. */
 static int poll_each(struct pollfd *fds, nfds_t n)
 {
     int ready = 0;

@@ -1,4 +1,5 @@
-/* What the kernel's flags mean in poise's words. epoll and poll(2) share their meanings (poll(2), epoll_ctl(2)), not always their values. */
+/* What the kernel's flags mean in poise's words. epoll and poll(2) share their meanings (poll(2), epoll_ctl(2)), not
+ * always their values. */
 #ifndef POISE_READINESS_H
 #define POISE_READINESS_H
 
@@ -10,11 +11,12 @@ struct flags {
     bool in, out, priority, error, hangup, read_hangup;
 };
 
-/* A hang-up or an error concerns every direction that was asked for (G15): the operation that was waited for will not block.
+/* A hang-up or an error concerns every direction that was asked for (G15): the operation that was waited for will not
+ * block.
  *
- * The hints must be true whenever they are set. A hang-up alone does not tell: an unconnected TCP socket has one, too. With
- * a read hang-up both directions of a socket are closed. On a pipe, a hang-up says that the last writer has gone, and an error that the last
- * reader has; whether it is a pipe costs an fstat, on that rare path only. */
+ * The hints must be true whenever they are set. A hang-up alone does not tell: an unconnected TCP socket has one, too.
+ * With a read hang-up both directions of a socket are closed. On a pipe, a hang-up says that the last writer has gone,
+ * and an error that the last reader has; whether it is a pipe costs an fstat, on that rare path only. */
 static inline uint32_t readiness(int fd, struct flags flags)
 {
     uint32_t ready = (flags.in || flags.read_hangup ? (uint32_t)POISE_READABLE : 0) |

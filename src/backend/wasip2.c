@@ -1,24 +1,31 @@
 /* SPDX-License-Identifier: MIT
  *
- * WASI 0.2: one host call, wasi:io/poll.poll, on the pollables that stand behind the sources (wasi/bridge.c) and on any other.
+ * WASI 0.2: one host call, wasi:io/poll.poll, on the pollables that stand behind the sources (wasi/bridge.c) and on any
+ * other.
  *
  * The traps of its hosts (wasmtime 47 and 48, jco 1.35) and libc:
- *  1. An empty list traps, and so does a handle that was dropped: a wait on nothing is -EDEADLK, and the bridge says what libc drops.
- *  2. One call does not report all that is ready: wasmtime (tokio) gives a component a budget of 128 steps, which ready handles, reads and
- *     writes use up, and only a call that blocks renews. Beyond it nothing is ready; the lowest handles come first, and on 47
- *     none beyond the first 128 named once one of these is ready. So a wait that may find the budget used up begins with a
- *     yield (a poll of a fresh zero duration alone, which blocks for no time), and long lists go to the host in windows of 128, each with a
- *     handle that is ready (so that it does not block), with a yield after a window that found something.
- *  3. A poll that finds something at once does not let the host's reactor run: with one source that stays ready, nobody else's bytes are
- *     ever seen. The same yields cure it.
+ *  1. An empty list traps, and so does a handle that was dropped: a wait on nothing is -EDEADLK, and the bridge says
+ *     what libc drops.
+ *  2. One call does not report all that is ready: wasmtime (tokio) gives a component a budget of 128 steps, which
+ *     ready handles, reads and writes use up, and only a call that blocks renews. Beyond it nothing is ready; the
+ *     lowest handles come first, and on 47 none beyond the first 128 named once one of these is ready. So a wait that
+ *     may find the budget used up begins with a yield (a poll of a fresh zero duration alone, which blocks for no
+ *     time), and long lists go to the host in windows of 128, each with a handle that is ready (so that it does not
+ *     block), with a yield after a window that found something.
+ *  3. A poll that finds something at once does not let the host's reactor run: with one source that stays ready,
+ *     nobody else's bytes are ever seen. The same yields cure it.
  *  4. A zero time-out must be a fresh handle: a kept one is ready at once and starves the reactor, too.
- *  5. A handle for a deadline costs four to five times as much to make as to name again: it is kept while the deadline stays.
+ *  5. A handle for a deadline costs four to five times as much to make as to name again: it is kept while the deadline
+ *     stays.
  *  6. The order of the result is not specified. It is marked, and read in the order of the rotation.
- *  7. bind, listen and a failed connect change what stands behind a descriptor and drop nothing. Whatever has no handle is therefore
- *     looked at again by each wait: an unbound TCP socket (not ready), an unbound UDP socket or a failed connect (ready at once).
- *  8. A connect is finished by libc, in its poll. When the handle of a connecting socket is ready, the bridge tells libc so, and what
- *     libc finds is the event; the handle stays valid, and ready, so it must be captured again at once.
- *  9. A connected TCP socket's own pollable is always ready. Never wait for it: captures of a connected socket name its streams'.
+ *  7. bind, listen and a failed connect change what stands behind a descriptor and drop nothing. Whatever has no
+ *     handle is therefore looked at again by each wait: an unbound TCP socket (not ready), an unbound UDP socket or a
+ *     failed connect (ready at once).
+ *  8. A connect is finished by libc, in its poll. When the handle of a connecting socket is ready, the bridge tells
+ *     libc so, and what libc finds is the event; the handle stays valid, and ready, so it must be captured again at
+ *     once.
+ *  9. A connected TCP socket's own pollable is always ready. Never wait for it: captures of a connected socket name
+ *     its streams'.
  */
 #include <errno.h>
 #include <poll.h>
@@ -32,8 +39,9 @@
 
 enum { WINDOW = 128, KIND_POLLABLE = 1 };
 
-/* Trap 2: what the host lets a component do between two yields, and what poise guesses that an event costs of it: the answer itself, and
- * what the program then does. Too low a guess delays some events of a crowd until the next yield; every guess yields within 16 waits. */
+/* Trap 2: what the host lets a component do between two yields, and what poise guesses that an event costs of it: the
+ * answer itself, and what the program then does. Too low a guess delays some events of a crowd until the next yield;
+ * every guess yields within 16 waits. */
 enum { BUDGET = 128, EVENT_COSTS = 8 };
 enum { IN, OUT }; /* a pollable of its own, which has one direction, is IN */
 
@@ -265,7 +273,8 @@ static int error_of(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : 0;
 }
 
-/* Captures what stands behind a source now. Stays loose if there is no handle for a direction that is wanted (trap 7). */
+/* Captures what stands behind a source now. Stays loose if there is no handle for a direction that is wanted (trap 7).
+ */
 static void capture(struct poise *queue, uint32_t index)
 {
     struct set *set = set_of(queue);
@@ -381,8 +390,8 @@ static uint32_t finish_connect(struct poise *queue, uint32_t index, int32_t hand
     return (found & POLLIN ? (uint32_t)POISE_READABLE : 0) | (found & POLLOUT ? (uint32_t)POISE_WRITABLE : 0);
 }
 
-/* Reports the place at a position of the list, and the slot's other direction with it if that is ready, too. Returns whether that
- * added a source to the ready list. */
+/* Reports the place at a position of the list, and the slot's other direction with it if that is ready, too. Returns
+ * whether that added a source to the ready list. */
 static bool report(struct poise *queue, uint32_t position, bool both)
 {
     struct set *set = set_of(queue);
@@ -414,8 +423,8 @@ static bool report(struct poise *queue, uint32_t position, bool both)
     return true;
 }
 
-/* Asks the host about n places from a position on, and around the end of the list, with one more handle at the end (0: none).
- * Reports what is ready, up to a batch in all; returns how many places were ready. */
+/* Asks the host about n places from a position on, and around the end of the list, with one more handle at the end (0:
+ * none). Reports what is ready, up to a batch in all; returns how many places were ready. */
 static uint32_t ask(struct poise *queue, uint32_t from, uint32_t n, int32_t extra, unsigned *added)
 {
     struct set *set = set_of(queue);

@@ -2,22 +2,23 @@
  *
  * The bridge: from a descriptor to its pollables, without libc's private parts.
  *
- * wasi-libc keeps the map from descriptors to host handles to itself. But its poll(2) ends in one call of its generated binding's raw
- * import, the symbol __wasm_import_poll_poll, and the linker takes a *definition* of that symbol from an archive instead of
- * making it an import. So we define it (the same names in every wasi-libc since 2024), import wasi:io/poll.poll under a name of
- * our own, and have libc's poll in three modes:
+ * wasi-libc keeps the map from descriptors to host handles to itself. But its poll(2) ends in one call of its generated
+ * binding's raw import, the symbol __wasm_import_poll_poll, and the linker takes a *definition* of that symbol from an
+ * archive instead of making it an import. So we define it (the same names in every wasi-libc since 2024), import
+ * wasi:io/poll.poll under a name of our own, and have libc's poll in three modes:
  *
  *   PASS     hands the list on to the host: anyone else's poll(2) goes on working;
  *   CAPTURE  notes what libc would wait for, and says that nothing is ready;
  *   INJECT   says that one given handle is ready.
  *
- * __wasm_import_poll_pollable_drop is ours, too, so that a dropped handle is never named again: that would trap the component.
+ * __wasm_import_poll_pollable_drop is ours, too, so that a dropped handle is never named again: that would trap the
+ * component.
  *
  * What libc does, seen in wasi-libc of 2024-07, 2024-12 and 2026-04 (and read in 2026-08):
  *  1. A closed descriptor: poll fails with EBADF, or (2026-08) reports POLLNVAL. An unbound TCP socket: ENOTSUP.
- *  2. What is ready without waiting (a failed connect, unbound UDP) is counted by poll's result. libc may then add a zero time-out to the
- *     list, call the import, and drop the time-out again. So the result counts first, and a handle that is dropped
- *     within a capture was no source.
+ *  2. What is ready without waiting (a failed connect, unbound UDP) is counted by poll's result. libc may then add a
+ *     zero time-out to the list, call the import, and drop the time-out again. So the result counts first, and a
+ *     handle that is dropped within a capture was no source.
  *  3. Both directions in one call are ambiguous, and fail for standard streams: one call a direction.
  */
 #include "bridge.h"

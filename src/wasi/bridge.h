@@ -15,11 +15,12 @@ enum capture {
 };
 
 /* What libc's poll(2) would do for one direction (POLLIN or POLLOUT) of a descriptor. No host call of poll is made.
- * A negative errno value where poll fails: -EBADF (closed), -ENOTSUP (a TCP socket that is neither connected nor listening), ... */
+ * A negative errno value where poll fails: -EBADF (closed), -ENOTSUP (a TCP socket that is neither connected nor
+ * listening), ... */
 int poise__bridge_capture(int fd, short direction, int32_t *handle);
 
-/* Tells libc that a handle is ready, so that it does what it does after a wait: it finishes a connect. Returns poll's revents, 0 if
- * libc found nothing, or -ENOMEM (libc frees the list that it gets, so it must come from malloc). */
+/* Tells libc that a handle is ready, so that it does what it does after a wait: it finishes a connect. Returns poll's
+ * revents, 0 if libc found nothing, or -ENOMEM (libc frees the list that it gets, so it must come from malloc). */
 int poise__bridge_inject(int fd, short directions, int32_t handle);
 
 /* Called with each handle that libc is about to drop. */

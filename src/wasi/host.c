@@ -2,10 +2,10 @@
  *
  * Host calls under names of our own (an import may be declared as often as one likes), and poll without allocation.
  *
- * The host returns list<u32> by calling the component's cabi_import_realloc if it exports one, else cabi_realloc. Ours hands out the
- * caller's buffer while a poll of ours is under way. It is weak: a program with a cabi_import_realloc of its own keeps that, and
- * the result is then what that one allocated, to be freed here. The rules: no import may be called in it, it is asked for a size of 0, too, and
- * nothing else may get the buffer afterwards.
+ * The host returns list<u32> by calling the component's cabi_import_realloc if it exports one, else cabi_realloc. Ours
+ * hands out the caller's buffer while a poll of ours is under way. It is weak: a program with a cabi_import_realloc of
+ * its own keeps that, and the result is then what that one allocated, to be freed here. The rules: no import may be
+ * called in it, it is asked for a size of 0, too, and nothing else may get the buffer afterwards.
  */
 #include "host.h"
 

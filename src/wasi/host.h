@@ -1,4 +1,5 @@
-/* The few host calls of wasi:io/poll and wasi:clocks that the wait needs, counted, and without allocation: see host.c. */
+/* The few host calls of wasi:io/poll and wasi:clocks that the wait needs, counted, and without allocation: see host.c.
+ */
 #ifndef POISE_HOST_H
 #define POISE_HOST_H
 
@@ -18,13 +19,14 @@ extern struct host_calls {
 /* wasi:io/poll.poll as it is. The list must not be empty; the result comes from the program's allocator. */
 void poise__host_poll_raw(const int32_t *handles, size_t n, struct host_list *result);
 
-/* The same, with the result in a buffer of ours. Returns how many are ready (at most room), their positions in ready. */
+/* The same, with the result in a buffer of ours. Returns how many are ready (at most room), their positions in ready.
+ */
 uint32_t poise__host_poll(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t room);
 
 int32_t poise__host_instant(uint64_t deadline_ns); /* a pollable that is ready at that moment; the caller drops it */
 
-/* Lets the host's reactor run (traps 2 and 3 of wasip2.c). The handle is ready, keeps a poll that names it from blocking, and is the
- * caller's to drop. */
+/* Lets the host's reactor run (traps 2 and 3 of wasip2.c). The handle is ready, keeps a poll that names it from
+ * blocking, and is the caller's to drop. */
 int32_t poise__host_yield(void);
 
 int32_t poise__host_zero(

@@ -7,12 +7,16 @@
  * (G5). Modes that a kernel lacks are kept here: a one-shot disarms its slot, an edge silences a direction until
  * poise_again.
  *
- * operation              | cost
- * poise_watch, unwatch   | O(1), and the kernel's own: one epoll_ctl; poll: one fstat, and the next wait makes its list
- * anew, O(n) poise_again, post      | O(1) poise_wait             | O(events), and the kernel's own; poll and wasip2:
- * O(n) when a registration changed poise_next             | O(1) poise_timer_start, stop| O(1) a timer that fires     |
- * O(1) amortised for each of at most 8 levels, and its share of sorting what is due in the same wait poise_wake | O(1),
- * lock-free; poise_waker_close of one that was woken: O(woken wakers)
+ * poise_watch, poise_unwatch       O(1), and the kernel's own: one epoll_ctl; poll and wasip2: one fstat for a watch, and
+ *                                  the next wait makes its list anew, O(n)
+ * poise_again, poise_post          O(1)
+ * poise_wait                       O(events), and the kernel's own; poll and wasip2: O(n)
+ * poise_next                       O(1)
+ * poise_timer_start, _stop         O(1)
+ * a timer that fires               O(1) amortised for each of at most 8 levels, and its share of sorting what is due in
+ *                                  the same wait
+ * poise_wake                       O(1), lock-free
+ * poise_waker_close                O(1); of one that was woken and not taken: O(such wakers)
  */
 #include <errno.h>
 #include <fcntl.h>

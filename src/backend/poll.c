@@ -51,9 +51,11 @@ struct set {
     struct block *block;
     uint32_t count;
     bool changed;
-    uint32_t last;  /* the slot that the wait before reported last */
-    unsigned hurry; /* waits in a row that found something */
-    int pipe[2];    /* for wakes; -1 where there are no threads */
+    uint32_t last;       /* the slot that the wait before reported last */
+    unsigned hurry;      /* waits in a row that found something */
+    uint32_t last_asked; /* the same where each was asked alone (trap 7) */
+    bool asked;
+    int pipe[2]; /* for wakes; -1 where there are no threads */
 };
 
 static struct set *set_of(struct poise *queue) { return queue->platform; }
@@ -98,8 +100,9 @@ static int poll_all(struct set *set, struct pollfd *fds, nfds_t n, int milliseco
     int result = poll(fds, n, milliseconds);
     if (result > 0 && set->hurry % ASK_EACH_EVERY == ASK_EACH_EVERY - 1) {
         result = poll_each(fds, n);
-        set->changed =
-            true; /* the list is made anew for the next wait: who was left out may have become something by then */
+        set->last = set->last_asked; /* these take turns among themselves */
+        set->asked = true;
+        set->changed = true; /* who was left out may have become something by the next wait */
     } else if (result < 0 && errno != EINTR && n > 0) {
         set->changed = true;
         for (nfds_t i = 0; i < n; i++) {
@@ -165,7 +168,7 @@ static int open_(struct poise *queue)
     if (set == NULL) {
         return -ENOMEM;
     }
-    *set = (struct set){ .last = NONE };
+    *set = (struct set){ .last = NONE, .last_asked = NONE };
     queue->platform = set;
     int result = reserve(queue, 0);
     if (result == 0) {
@@ -317,6 +320,10 @@ static void take(struct poise *queue, struct block *block, uint32_t count, int r
             added++;
             set->last = entries[at].slot;
         }
+    }
+    if (set->asked) {
+        set->asked = false;
+        set->last_asked = set->last;
     }
     set->hurry = added > 0 ? set->hurry + 1 : 0;
 }

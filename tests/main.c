@@ -260,6 +260,17 @@ int main(int argc, char **argv)
 bool has_sockets(void) { return SOCKETS != 0; }
 int64_t patience(void) { return percent < 100 ? 20 * SECOND : 2 * SECOND; }
 uint16_t peer_port(void) { return peer; }
+
+#ifndef __wasi__
+int64_t cpu_time(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * SECOND +
+           (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
+}
+#endif
+
 bool host_is(const char *name) { return strncmp(host, name, strlen(name)) == 0; }
 
 unsigned scale(unsigned n)

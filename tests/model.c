@@ -165,7 +165,7 @@ struct object {
     int numbers;         /* how many stand for it; 0: this entry is free */
     struct object *peer; /* the other end of a stream; a listener's client that was not accepted yet */
     uint16_t port;
-    bool connecting, refused, ended, peer_gone, shut_in, shut_out, broken;
+    bool connecting, refused, ended, peer_gone, shut_in, shut_out, broken, stray;
     unsigned waiting;    /* bytes, datagrams or connections that were sent to it and not taken out */
     uint64_t got;        /* when something was last taken out of it */
     uint64_t again[2];   /* when reading, writing last gave EAGAIN */
@@ -201,7 +201,7 @@ static struct truth truth_of(int fd)
     } else {
         if (o->waiting > 0 || o->ended || o->peer_gone) {
             t.yes |= o->shut_in ? 0 : POISE_READABLE;
-        } else if (quiet && !o->shut_in) {
+        } else if (quiet && !o->shut_in && !o->stray) {
             t.no |= POISE_READABLE;
             t.closed &= ~(uint32_t)POISE_READ_CLOSED;
         }
@@ -400,7 +400,7 @@ static bool read_some(int fd, size_t most)
         return o->kind != REGULAR;
     }
     if (n == 0) {
-        o->ended = true;
+        o->ended = o->shut_in = true; /* jco: no longer readable once the end was read */
     } else if (errno == EAGAIN) {
         o->again[0] = run.tick;
     } else {
@@ -426,8 +426,10 @@ static bool write_some(int fd, size_t size)
         }
         n = write(fd, buffer, size);
     }
-    if (n > 0 && to != NULL) { /* jco loses what comes to a datagram socket before its first read */
-        to->waiting += o->kind != DATAGRAM ? (unsigned)n : to->again[0] != 0 || to->waiting > 0;
+    if (n > 0 && o->kind == DATAGRAM && to->again[0] == 0) {
+        to->stray = true; /* jco loses what comes before the first read, or brings it late */
+    } else if (n > 0 && to != NULL) {
+        to->waiting += o->kind == DATAGRAM ? 1 : (unsigned)n;
     } else if (n < 0 && errno == EAGAIN) {
         o->again[1] = run.tick;
     } else if (n < 0 && errno != ENOBUFS) {

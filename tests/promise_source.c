@@ -12,7 +12,6 @@
 #ifndef __wasi__
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #endif
 
@@ -311,14 +310,6 @@ TEST(G11, description_outlives_its_descriptor) { SKIP("WASI has no dup"); }
 TEST(G11, description_in_a_child) { SKIP("WASI has no fork"); }
 TEST(G11, orphan_leaves_the_others_as_they_were) { SKIP("WASI has no dup"); }
 #else
-static int64_t cpu_time(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * SECOND +
-           (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
-}
-
 /* 200 ms without an event, and without the processor. */
 static void idle(poise *queue)
 {

@@ -160,6 +160,17 @@ TEST(G10, beside_sources_and_leftovers)
     CHECK(wait_all(queue, POISE_FOREVER, &seen) > 0);
     CHECK_INT(seen_ready(&seen, &waker), POISE_WAKE);
     CHECK_INT(seen_ready(&seen, &fd[1]), POISE_WRITABLE);
+    /* Every wait takes the wakes in, also behind a wake that is left. */
+    poise_waker second = { 0 };
+    CHECK_INT(poise_waker_open(queue, &second, &second), 0);
+    poise_wake(&waker);
+    CHECK(poise_wait(queue, POISE_FOREVER) > 0);
+    poise_wake(&second);
+    CHECK(wait_all(queue, POISE_FOREVER, &seen) > 0);
+    CHECK_INT(seen.n, 2);
+    CHECK(seen.event[0].data == &waker);
+    CHECK(seen.event[1].data == &second);
+    poise_waker_close(&second);
     poise_waker_close(&waker);
     poise_close(queue);
     close_pair(fd[0]);

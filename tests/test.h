@@ -102,28 +102,10 @@ _Noreturn void test_broken(const char *file, int line, const char *format, ...) 
             SKIP("WASI 0.1 opens no sockets"); \
     } while (0)
 
-#define NEED_THREADS()                   \
-    do {                                 \
-        if (on_wasi())                   \
-            SKIP("WASI has no threads"); \
-    } while (0)
-
-#define NEED_SIGNALS()                   \
-    do {                                 \
-        if (on_wasi())                   \
-            SKIP("WASI has no signals"); \
-    } while (0)
-
 #define NEED_FILE(fd)                             \
     do {                                          \
         if ((fd) < 0)                             \
             SKIP("the host was given no folder"); \
-    } while (0)
-
-#define NEED_DUP()                   \
-    do {                             \
-        if (on_wasi())               \
-            SKIP("WASI has no dup"); \
     } while (0)
 
 /* ---- where the tests run -------------------------------------------------------------------------------------- */
@@ -145,6 +127,7 @@ bool has_sockets(void);         /* false: WASI 0.1                              
 unsigned scale(unsigned n);     /* n times --scale percent, at least 1: fewer rounds on a slow host               */
 int64_t patience(void);         /* how long a wait for what must come may take: 2 s, more on a slow host          */
 bool host_is(const char *name); /* what --host says begins so: "jco", "wasmtime", "wasmtime-47"                */
+int64_t cpu_time(void); /* of the process, in ns; native only */
 uint16_t peer_port(void);       /* of the process that --peer names; 0: there is none                            */
 bool feed_stdin(void);          /* asks the runner for "x\n" on standard input; false: nobody is there to feed it */
 

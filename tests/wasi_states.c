@@ -204,11 +204,25 @@ static struct subject make_tcp_full(void)
     return subject;
 }
 
+/* A socket whose port refuses connections: bound, so that nobody else gets the number, but it does not listen. (On jco a bound
+ * socket accepts, see tests/reproducers/bound_accepts_jco.c: there it has been closed.) */
+static int refusing(uint16_t *port)
+{
+    struct subject nobody = make_tcp_bound();
+    *port = port_of(nobody.fd);
+    if (host_is("jco")) {
+        close(nobody.fd);
+        nobody.fd = make_tcp_unbound().fd;
+    }
+    return nobody.fd;
+}
+
 static struct subject make_tcp_refused(void)
 {
-    struct subject gone = make_tcp_bound(); /* bound, and nobody listens there: no other test gets the number */
-    struct subject subject = {.fd = tcp_connect_start(port_of(gone.fd))};
-    hold(&subject, gone.fd);
+    uint16_t port;
+    int nobody = refusing(&port);
+    struct subject subject = {.fd = tcp_connect_start(port)};
+    hold(&subject, nobody);
     (void)own_poll(subject.fd, POLLOUT, 1000);
     return subject;
 }
@@ -267,6 +281,7 @@ static struct subject make_udp_with_datagram(void)
     struct subject subject = make_udp_bound();
     int peer = make_udp_bound().fd;
     hold(&subject, peer);
+    (void)own_poll(subject.fd, POLLIN, 0); /* jco loses what comes before somebody asks (tests/reproducers/udp_early_jco.c) */
     datagram(peer, port_of(subject.fd));
     await_readable(subject.fd);
     return subject;
@@ -414,9 +429,23 @@ TEST(BRIDGE, tcp_refused)
     check_state(make_tcp_refused, NATIVE(.ready = R | W), WASI(.ready = R | W, .flags = error));
 }
 TEST(BRIDGE, tcp_half_closed) { check_state(make_tcp_half_closed, NATIVE(.ready = R | W, .flags = POISE_READ_CLOSED), WASI(.ready = R | W)); }
-TEST(BRIDGE, tcp_shut_read) { check_state(make_tcp_shut_read, SAME(.ready = R | W)); }
+#define NEED_OWN_SHUTDOWN()                                                                                            \
+    do {                                                                                                               \
+        if (host_is("jco"))                                                                                            \
+            SKIP("jco does not report the end of what the program itself has shut down");                              \
+    } while (0)
+
+TEST(BRIDGE, tcp_shut_read)
+{
+    NEED_OWN_SHUTDOWN();
+    check_state(make_tcp_shut_read, SAME(.ready = R | W));
+}
 TEST(BRIDGE, tcp_shut_write) { check_state(make_tcp_shut_write, SAME(.ready = W)); }
-TEST(BRIDGE, tcp_shut_both) { check_state(make_tcp_shut_both, SAME(.ready = R | W)); }
+TEST(BRIDGE, tcp_shut_both)
+{
+    NEED_OWN_SHUTDOWN();
+    check_state(make_tcp_shut_both, SAME(.ready = R | W));
+}
 TEST(BRIDGE, tcp_peer_closed) { check_state(make_tcp_peer_closed, SAME(.ready = R | W)); }
 TEST(BRIDGE, tcp_reset) { check_state(make_tcp_reset, SAME(.ready = R | W)); }
 /* Nothing stands behind it under WASI either, but an operation would not wait. */
@@ -701,14 +730,16 @@ static void connect_while_watched(uint32_t mode, bool own, int watched, uint32_t
         EXPECT(own_poll(journey.fd, POLLOUT, 2000));
         CALL(watch_for(&journey, directions));
     }
-    if (directions & W)
+    if (directions & W) {
         CALL(must_come(&journey, W));
-    EXPECT_INT(so_error(journey.fd), 0);
+        EXPECT_INT(so_error(journey.fd), 0);
+    }
     await_readable(listener);
     int server = accept_one(listener);
     EXPECT(server >= 0);
     CALL(watch_for(&journey, R));
     CALL(must_be_quiet(&journey));
+    EXPECT_INT(so_error(journey.fd), 0);
     send_byte(server);
     CALL(must_come(&journey, R));
     EXPECT_INT(drain_exactly(journey.fd, 1), 1);
@@ -782,8 +813,10 @@ static void connect_twice(uint32_t mode, bool own)
     CALL(watch_for(&journey, W));
     int result = connect_loopback(journey.fd, port);
     EXPECT(result == 0 || result == -EALREADY || result == -EISCONN || result == -EINPROGRESS);
-    EXPECT_INT(so_error(journey.fd), 0);
+    int error = so_error(journey.fd);
+    EXPECT(error == 0 || (on_wasi() && error == EINPROGRESS));
     CALL(must_come(&journey, W));
+    EXPECT_INT(so_error(journey.fd), 0);
     result = connect_loopback(journey.fd, port);
     EXPECT(result == 0 || result == -EISCONN);
     send_byte(journey.fd);
@@ -796,11 +829,12 @@ TEST(BRIDGE, own_connect_in_between) { EACH_MODE(connect_twice(modes[mode_], own
 
 static void refused_while_watched(uint32_t mode, bool own, bool from_unbound)
 {
-    struct subject nobody = make_tcp_bound();
+    uint16_t port;
+    int nobody = refusing(&port);
     struct journey journey = {open_queue(), tcp_socket(), 0, mode, own};
     if (from_unbound)
         CALL(watch_for(&journey, R | W));
-    int result = connect_loopback(journey.fd, port_of(nobody.fd));
+    int result = connect_loopback(journey.fd, port);
     EXPECT(result == -EINPROGRESS || result == -ECONNREFUSED);
     if (own)
         EXPECT(own_poll(journey.fd, POLLOUT, 2000));
@@ -827,7 +861,7 @@ static void refused_while_watched(uint32_t mode, bool own, bool from_unbound)
         EXPECT_INT(so_error(journey.fd), ECONNREFUSED);
     EXPECT_INT(poise_unwatch(journey.queue, poise_fd(journey.fd)), 0);
     close(journey.fd);
-    dispose(&nobody);
+    close(nobody);
     poise_close(journey.queue);
 }
 
@@ -865,7 +899,36 @@ static void reconnect_while_watched(uint32_t mode, bool own)
     poise_close(journey.queue);
 }
 
-TEST(BRIDGE, udp_from_bound_to_reconnected) { EACH_MODE(reconnect_while_watched(modes[mode_], own_)); }
+/* Watched for room alone: no host keeps a task that receives. */
+static void reconnect_for_room(uint32_t mode, bool own)
+{
+    struct journey journey = {open_queue(), udp_socket(), 0, mode, false};
+    bind_loopback(journey.fd);
+    CALL(watch_for(&journey, W));
+    CALL(must_come(&journey, W));
+    for (int i = 0; i < 4; i++) {
+        int peer = make_udp_bound().fd;
+        if (own)
+            (void)own_poll(journey.fd, POLLOUT, 0);
+        EXPECT_INT(connect_loopback(journey.fd, port_of(peer)), 0);
+        CALL(watch_for(&journey, W));
+        CALL(must_come(&journey, W));
+        close(peer);
+    }
+    close(journey.fd);
+    poise_close(journey.queue);
+}
+
+TEST(BRIDGE, udp_reconnected_watched_for_room) { EACH_MODE(reconnect_for_room(modes[mode_], own_)); }
+
+TEST(BRIDGE, udp_from_bound_to_reconnected)
+{
+    if (host_is("wasmtime-48"))
+        SKIP("wasmtime 48 traps when a UDP socket is connected that was received from or waited for");
+    if (host_is("jco"))
+        SKIP("jco reports a UDP socket as readable for ever once a datagram has come");
+    EACH_MODE(reconnect_while_watched(modes[mode_], own_));
+}
 
 /* Watched while nothing stands behind it; a send binds it. */
 static void bind_by_sending(uint32_t mode, bool own)

@@ -7,7 +7,9 @@
 // by the hash of the component: jco's own `run` does it each time. The environment and the file system are what the
 // options say, as under wasmtime, and not the host's, as under jco's `run`. Sockets and name look-up are allowed.
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import process from 'node:process';
@@ -90,6 +92,10 @@ async function run(options, [path, ...programArguments]) {
   _setEnv(environment);
   _setCwd(undefined);
   _setPreopens(preopens);
+  // The program runs without ever going back to Node's event loop, which alone would write what a full pipe did not take.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream._handle?.setBlocking?.(true);
+  }
   const component = await import(pathToFileURL(main).href);
   if (!component.run) {
     throw new Error(`${path} exports no wasi:cli/run: it is no command`);

@@ -77,19 +77,44 @@ static int open_pipe(int fds[2])
     return 0;
 }
 
-/* Asks those alone that are not known to be ready. Who makes a call fail (trap 6) is left out of this wait. Returns how
- * many are ready. */
+/* Standard input can be asked for reading alone, standard output for writing alone: both at once fail. */
+static void poll_one(struct pollfd *fd)
+{
+    short events = fd->events;
+    short ready = 0;
+    for (int direction = POLLIN; direction <= POLLOUT; direction += POLLOUT - POLLIN) {
+        fd->events = (short)(events & direction);
+        fd->revents = 0;
+        if (fd->events != 0 && poll(fd, 1, 0) < 0) {
+            fd->revents = errno == EBADF ? POLLNVAL : 0;
+        }
+        ready = (short)(ready | fd->revents);
+    }
+    fd->events = events;
+    fd->revents = ready;
+}
+
+/* Asks those alone that are not known to be ready. Returns how many are ready. */
 static int poll_each(struct pollfd *fds, nfds_t n)
 {
     int ready = 0;
     for (nfds_t i = 0; i < n; i++) {
-        if (fds[i].revents == 0 && poll(&fds[i], 1, 0) < 0) {
-            fds[i].revents = errno == EBADF ? POLLNVAL : 0;
-            fds[i].fd = -1;
+        if (fds[i].revents == 0) {
+            poll_one(&fds[i]);
         }
         ready += fds[i].revents != 0;
     }
     return ready;
+}
+
+/* Leaves out who makes a call fail as a whole. */
+static void leave_out(struct pollfd *fds, nfds_t n)
+{
+    for (nfds_t i = 0; i < n; i++) {
+        if (poll(&fds[i], 1, 0) < 0) {
+            fds[i].fd = -1;
+        }
+    }
 }
 
 static int poll_all(struct set *set, struct pollfd *fds, nfds_t n, int milliseconds)
@@ -102,14 +127,16 @@ static int poll_all(struct set *set, struct pollfd *fds, nfds_t n, int milliseco
         result = poll_each(fds, n);
         set->last = set->last_asked; /* these take turns among themselves */
         set->asked = true;
-        set->changed = true; /* who was left out may have become something by the next wait */
     } else if (result < 0 && errno != EINTR && n > 0) {
-        set->changed = true;
+        set->changed = true; /* who was left out may have become something by the next wait */
         for (nfds_t i = 0; i < n; i++) {
             fds[i].revents = 0;
         }
         result = poll_each(fds, n);
-        return result > 0 ? result : poll(fds, n, milliseconds);
+        if (result == 0) {
+            leave_out(fds, n);
+            result = poll(fds, n, milliseconds);
+        }
     }
     return result;
 }

@@ -8,7 +8,7 @@ OPTIONS = -DPOISE_WERROR=OFF
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL = native
-.PHONY: native wasip2 wasip1 setup demo check install install-wasip2 clean help
+.PHONY: native wasip2 wasip1 setup demo check bench install install-wasip2 clean help
 
 native: cmake-is-there ## the native library: build/release/libpoise.a and libpoise.so (this is what `make` alone does)
 	cmake --preset release -DCMAKE_INSTALL_PREFIX:PATH="$(PREFIX)" >/dev/null
@@ -30,6 +30,14 @@ demo: setup ## one program, natively and as a component, talked to from outside:
 
 check: setup ## every test (about 20 minutes); tools/check --list names the parts, tools/check PART... runs some
 	tools/check
+
+bench: setup ## poise beside raw epoll and poll(2), natively and under wasmtime: prints ratios
+	cmake --preset release >/dev/null
+	+cmake --build --preset release -j $(JOBS) --target bench
+	cmake --preset wasip2 $(WASI_OPTIONS) >/dev/null
+	+cmake --build --preset wasip2 -j $(JOBS) --target poise bench
+	for n in '1 1' '100 1' '100 100' '1000 100'; do build/release/bench/chain $$n; done
+	for n in '1 1' '100 1' '100 100' '1000 1'; do tools/wasi-run build/wasip2/bench/pairs.wasm $$n; done
 
 install: native ## libraries, headers, poise.pc, CMake package and man pages into PREFIX (DESTDIR is honoured)
 	DESTDIR="$(DESTDIR)" cmake --install build/release

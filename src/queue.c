@@ -470,9 +470,8 @@ static bool anything(const poise *queue)
     return queue->ready.head != NONE || queue->woken != NULL || timers_any_due(&queue->timers);
 }
 
-static bool gather_posts(poise *queue)
+static void gather_posts(poise *queue)
 {
-    bool found = queue->posted.head != NONE;
     uint32_t last = queue->posted.tail;
     for (uint32_t index = queue->posted.head; index != NONE;) {
         const struct slot *slot = &queue->slots[index];
@@ -484,17 +483,15 @@ static bool gather_posts(poise *queue)
         }
         index = next;
     }
-    return found;
 }
 
 /* ---- wakers ----------------------------------------------------------------------------------------------------- */
 
 enum { WAKER_QUEUE, WAKER_NEXT, WAKER_WOKEN }; /* words of poise_waker.reserved */
 
-static bool gather_wakes(poise *queue)
+static void gather_wakes(poise *queue)
 {
     uintptr_t pushed = __atomic_exchange_n(&queue->wakes, 0, __ATOMIC_ACQUIRE);
-    bool found = pushed != 0;
     uintptr_t in_order = 0;
     while (pushed != 0) {
         poise_waker *waker = (poise_waker *)pushed;
@@ -511,7 +508,6 @@ static bool gather_wakes(poise *queue)
         }
         queue->woken_last = waker;
     }
-    return found;
 }
 
 int poise_waker_open(poise *queue, poise_waker *waker, void *data)
@@ -593,26 +589,39 @@ void poise_wake(poise_waker *waker)
 
 /* ---- waiting ---------------------------------------------------------------------------------------------------- */
 
+/* Takes in what needs no kernel. Returns whether there was any. */
+static bool gather(poise *queue)
+{
+    bool posts = queue->posted.head != NONE;
+    bool wakes = __atomic_load_n(&queue->wakes, __ATOMIC_ACQUIRE) != 0; /* a load is cheaper than the exchange */
+    if (posts) {
+        gather_posts(queue);
+    }
+    if (wakes) {
+        gather_wakes(queue);
+    }
+    return posts || wakes;
+}
+
 static int wait_until(poise *queue, uint64_t deadline)
 {
     bool left = anything(queue); /* from the wait before: they come first, without another look at the kernel (G6) */
-    bool found = gather_posts(queue);
-    found |= gather_wakes(queue);
-    if (left && !found) {
+    if (!gather(queue) && left) {
         return 1;
     }
     for (;;) {
         uint64_t until = poise__timers_next(&queue->timers);
+        bool timed = until != UINT64_MAX || deadline + 1 > 1; /* neither 0 nor for ever */
         until = until < deadline ? until : deadline;
         int result = queue->backend->wait(queue, anything(queue) ? 0 : until);
         if (result < 0) {
             return anything(queue) ? 1 : result;
         }
-        (void)gather_posts(queue);
-        (void)gather_wakes(queue);
-        bool finite = until != UINT64_MAX && until != 0;
-        uint64_t now = finite || poise__timers_next(&queue->timers) != UINT64_MAX ? poise_now() : 0;
-        poise__timers_gather(&queue->timers, now);
+        (void)gather(queue);
+        uint64_t now = timed ? poise_now() : 0; /* no timer can have been started meanwhile */
+        if (timed) {
+            poise__timers_gather(&queue->timers, now);
+        }
         if (anything(queue)) {
             return 1;
         }
@@ -651,7 +660,9 @@ static void take_source(poise *queue, poise_event *event)
     slot->ready = 0;
     slot->error = 0;
     unlist(queue, slot);
-    settle(queue, index);
+    if (slot->state & SLOT_ALWAYS) {
+        settle(queue, index);
+    }
 }
 
 static void take_waker(poise *queue, poise_event *event)

@@ -114,7 +114,7 @@ void poise__timers_stop(struct timers *timers, poise_timer *timer)
     }
 }
 
-uint64_t poise__timers_next(struct timers *timers)
+uint64_t poise__timers_look(struct timers *timers)
 {
     unsigned level;
     unsigned slot;

@@ -21,10 +21,16 @@ struct timers {
 void poise__timers_init(struct timers *timers);
 void poise__timers_start(struct timers *timers, poise_timer *timer, uint64_t deadline_ns);
 void poise__timers_stop(struct timers *timers, poise_timer *timer); /* it is in the wheel or due */
-uint64_t poise__timers_next(struct timers *timers);                 /* when a wait must look again; UINT64_MAX: never */
+uint64_t poise__timers_look(struct timers *timers);                 /* finds the nearest deadline anew */
 void poise__timers_gather(struct timers *timers,
                           uint64_t now_ns);             /* moves what is due behind what was gathered before */
 poise_timer *poise__timers_take(struct timers *timers); /* the first that was gathered, or NULL */
+
+/* When a wait must look again; UINT64_MAX: never. */
+static inline uint64_t poise__timers_next(struct timers *timers)
+{
+    return timers->next_known ? timers->next : poise__timers_look(timers);
+}
 
 static inline bool timers_any_due(const struct timers *timers) { return timers->due != 0; }
 

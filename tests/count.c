@@ -13,23 +13,26 @@ void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *block, size_t size);
 
 static _Atomic unsigned long calls;
+static _Atomic bool no_memory;
+
+void malloc_fails(bool fails) { no_memory = fails; }
 
 void *__wrap_malloc(size_t size)
 {
     calls++;
-    return __real_malloc(size);
+    return no_memory ? NULL : __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t n, size_t size)
 {
     calls++;
-    return __real_calloc(n, size);
+    return no_memory ? NULL : __real_calloc(n, size);
 }
 
 void *__wrap_realloc(void *block, size_t size)
 {
     calls++;
-    return __real_realloc(block, size);
+    return no_memory ? NULL : __real_realloc(block, size);
 }
 
 unsigned long malloc_calls(void) { return calls; }

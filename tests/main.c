@@ -314,9 +314,11 @@ int wait_all(poise *queue, int64_t timeout_ns, struct seen *seen)
     seen->n = 0;
     int result = poise_wait(queue, timeout_ns);
     poise_event event;
-    while (poise_next(queue, &event))
-        if (seen->n < (int)(sizeof seen->event / sizeof seen->event[0]))
-            seen->event[seen->n++] = event;
+    while (poise_next(queue, &event)) {
+        if (seen->n == (int)(sizeof seen->event / sizeof seen->event[0]))
+            test_broken(__FILE__, __LINE__, "more events than wait_all keeps");
+        seen->event[seen->n++] = event;
+    }
     return result;
 }
 
@@ -367,10 +369,9 @@ bool silent(poise *queue, const void *data, int64_t ns)
 
 void settle(poise *queue)
 {
-    struct seen seen;
-    for (int i = 0; i < 20; i++)
-        if (wait_all(queue, 10 * MS, &seen) <= 0)
-            return;
+    poise_event event;
+    for (int i = 0; i < 20 && poise_wait(queue, 10 * MS) > 0; i++)
+        while (poise_next(queue, &event)) {}
 }
 
 void check_unharmed(poise *queue)
@@ -391,11 +392,13 @@ void check_unharmed(poise *queue)
     bool timed = false, woken = false, readable = !has_sockets();
     uint64_t end = poise_now() + (uint64_t)patience();
     while (!(timed && woken && readable) && poise_now() < end) {
-        struct seen seen;
-        CHECK(wait_all(queue, 100 * MS, &seen) >= 0);
-        timed |= seen_ready(&seen, &timer) == POISE_TIMER;
-        woken |= seen_ready(&seen, &waker) == POISE_WAKE;
-        readable |= (seen_ready(&seen, fd) & POISE_READABLE) != 0;
+        poise_event event;
+        CHECK(poise_wait(queue, 100 * MS) >= 0);
+        while (poise_next(queue, &event)) {
+            timed |= event.data == &timer && event.ready == POISE_TIMER;
+            woken |= event.data == &waker && event.ready == POISE_WAKE;
+            readable |= event.data == fd && (event.ready & POISE_READABLE) != 0;
+        }
     }
     CHECK(timed && "the queue's timers are harmed");
     CHECK(woken && "the queue's wakers are harmed");

@@ -127,7 +127,7 @@ bool has_sockets(void);         /* false: WASI 0.1                              
 unsigned scale(unsigned n);     /* n times --scale percent, at least 1: fewer rounds on a slow host               */
 int64_t patience(void);         /* how long a wait for what must come may take: 2 s, more on a slow host          */
 bool host_is(const char *name); /* what --host says begins so: "jco", "wasmtime", "wasmtime-47"                */
-int64_t cpu_time(void); /* of the process, in ns; native only */
+int64_t cpu_time(void);         /* of the process, in ns; native only */
 uint16_t peer_port(void);       /* of the process that --peer names; 0: there is none                            */
 bool feed_stdin(void);          /* asks the runner for "x\n" on standard input; false: nobody is there to feed it */
 
@@ -137,9 +137,9 @@ poise *open_queue(void);                       /* with --backend                
 poise *open_queue_with(poise_options options); /* size and backend are filled in                              */
 int try_open(poise **queue, poise_options options);
 
-struct seen { /* all events of one wait, at most 64 are kept                                        */
+struct seen { /* all events of one wait, at most 512                                        */
     int n;
-    poise_event event[64];
+    poise_event event[512];
 };
 
 /* Waits once and takes everything. Returns what poise_wait said. */
@@ -171,6 +171,7 @@ void *memory_realloc(void *context, void *block, size_t size); /* context: a str
 /* Calls of malloc, calloc, realloc by the whole program so far; needs the linker's --wrap for these (tests/count.c). */
 unsigned long malloc_calls(void);
 bool malloc_counted(void);
+void malloc_fails(bool fails); /* from now on, for the whole program */
 
 /* ---- sockets, by plain libc --------------------------------------------------------------------------------------- */
 

@@ -230,6 +230,36 @@ TEST(BAD, closed_descriptor)
     poise_close(queue);
 }
 
+/* A poise_watch that fails leaves the source as it was: here paused, with its data. */
+TEST(BAD, failed_watch)
+{
+    NEED_SOCKETS();
+    poise *queue = open_queue();
+    int fd[2], other;
+    tcp_pair(fd);
+    CHECK_INT(poise_watch(queue, poise_fd(fd[0]), 0, fd), 0);
+#ifdef __wasi__
+    CHECK_INT(poise_watch(queue, poise_fd(fd[0]), OUT | POISE_PRIORITY, &other), -ENOTSUP);
+#else
+    int copy = dup(fd[0]);
+    close(fd[0]);
+    CHECK_INT(poise_watch(queue, poise_fd(fd[0]), OUT, &other), -EBADF);
+    MUST(dup2(copy, fd[0]) == fd[0]);
+    close(copy);
+#endif
+    CHECK_INT(poise_wait(queue, 10 * MS), 0);
+    CHECK_INT(poise_watch(queue, poise_fd(fd[0]), OUT, fd), 0);
+    CHECK_INT(wait_for(queue, fd), OUT);
+#ifdef __wasi__
+    CHECK_INT(poise_watch(queue, poise_fd(fd[0]), IN | POISE_PRIORITY, &other), -ENOTSUP);
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(wait_for(queue, fd), OUT);
+#endif
+    CALL(check_unharmed(queue));
+    poise_close(queue);
+    close_pair(fd);
+}
+
 TEST(BAD, not_watched)
 {
     NEED_SOCKETS();

@@ -33,7 +33,7 @@
 enum { FIRST_CAPACITY = 16, DEFAULT_BATCH = 256, MOST_BATCH = 65536, MOST_SLOTS = 1 << 24 };
 
 _Static_assert(sizeof(struct slot) <= 48, "a registered source is at most 48 bytes");
-_Static_assert(sizeof(poise_timer) == (sizeof(void *) == 8 ? 48 : 32),
+_Static_assert(sizeof(poise_timer) <= (sizeof(void *) == 8 ? 48 : 32),
                "a timer is promised not to grow: callers embed it");
 _Static_assert(sizeof(poise_waker) == 6 * sizeof(void *), "a waker is promised not to grow: callers embed it");
 
@@ -305,8 +305,12 @@ static int watch(poise *queue, poise_source source, uint32_t interest, void *dat
     }
     struct slot *slot = &queue->slots[index];
     struct slot before = *slot;
-    if (slot->error == EBADF) { /* parked, and the report not taken: the number is open again, or arm says so */
+    if (slot->error == EBADF) { /* parked, and that not taken: the number is open again, or arm says so */
         slot->ready = 0;
+    }
+    if (!(queue->backend->features &
+          KERNEL_MODES)) { /* the number may be another file's now: hints must be true of it */
+        slot->ready &= DIRECTIONS;
         slot->error = 0;
     }
     slot->interest = (uint16_t)interest;

@@ -621,7 +621,8 @@ static void check_source(struct queue *q, int fd, const poise_event *e)
     } else if (e->result > 0 || (e->result != 0 && !(e->ready & POISE_ERROR))) {
         fail("%d: result %d with %s", fd, e->result, names(e->ready));
     }
-    if (r->order == FRESH) {
+    struct truth t = truth_of(fd);
+    if (r->order == FRESH && (directions & t.yes)) {
         for (int other = 0; other < NUMBERS; other++) {
             if (q->sources[other].order == LEFT) {
                 fail("G6: %d came out before %d, which an earlier wait gathered", fd, other);
@@ -644,7 +645,6 @@ static void check_source(struct queue *q, int fd, const poise_event *e)
         r->reported[i] = directions >> i & 1 ? ++run.tick : r->reported[i];
     }
 
-    struct truth t = truth_of(fd);
     const struct object *o = by_number[fd];
     bool excused = r->stale || o == NULL || o->touched >= q->since || given[fd] >= q->since; /* it may have held when it was gathered */
     uint32_t said = r->posted | r->perhaps;
@@ -1315,6 +1315,16 @@ static void op_wake(void)
     w->due = false;
 }
 
+/* A queue was opened: its own descriptors may have taken the numbers of closed sources. */
+static void numbers_taken(void)
+{
+    for (struct queue *q = queues; q < queues + QUEUES; q++) {
+        for (int fd = 0; fd < NUMBERS; fd++) {
+            q->sources[fd].reused = q->sources[fd].stale;
+        }
+    }
+}
+
 static void open_queue(struct queue *q)
 {
     static const unsigned batches[] = { 0, 0, 0, 1, 2, 3, 7 };
@@ -1331,11 +1341,7 @@ static void open_queue(struct queue *q)
     if (ON_WASI) {
         expect("a wait on nothing", (int)(q - queues), poise_wait(q->poise, POISE_FOREVER), -EDEADLK);
     }
-    for (struct queue *any = queues; any < queues + QUEUES; any++) {
-        for (int fd = 0; fd < NUMBERS; fd++) { /* the queue's own descriptors may have taken such a number */
-            any->sources[fd].reused = any->sources[fd].stale;
-        }
-    }
+    numbers_taken();
 }
 
 static void op_reopen(void)
@@ -1388,34 +1394,32 @@ static void op_dup(void)
     note("dup %d = %d", fd, made);
 }
 
-static struct waker *alarm_wakes;
-static volatile sig_atomic_t rang;
+static poise_waker alarm_wakes;
 
 static void on_alarm(int number)
 {
     (void)number;
-    poise_wake(&alarm_wakes->w);
-    rang = 1;
+    poise_wake(&alarm_wakes);
 }
 
-/* A signal handler wakes a wait that is blocked (G10). */
+/* G10: a signal handler wakes a wait that is blocked. In a queue of its own, since here nothing else may end the wait. */
 static void op_alarm(void)
 {
-    struct waker *w = alarm_wakes = &wakers[below(WAKERS)];
-    if (w->queue == NULL || w->must || w->may) {
-        return;
-    }
     struct itimerval soon = { { 0, 0 }, { 0, 1 + (int)below(300) } };
-    note("q%d: waker %d is woken by an alarm", (int)(w->queue - queues), (int)(w - wakers));
-    rang = 0;
+    poise_options options = { .size = sizeof options, .backend = run.backend };
+    poise *queue;
+    poise_event e = { 0 };
+    note("a waker is woken by an alarm");
+    memset(&alarm_wakes, 0, sizeof alarm_wakes);
+    expect("open", 0, poise_open(&queue, &options), 0);
+    expect("waker_open", 0, poise_waker_open(queue, &alarm_wakes, new_data()), 0);
     setitimer(ITIMER_REAL, &soon, NULL);
-    if (wait_for(w->queue, 4000 * (int64_t)MS) == 0) {
+    if (poise_wait(queue, 4000 * (int64_t)MS) <= 0 || !poise_next(queue, &e) || (uintptr_t)e.data != run.data) {
         fail("G10: the wake of a signal handler was lost");
     }
-    while (!rang) {
-        usleep(20);
-    }
-    w->must = true;
+    poise_waker_close(&alarm_wakes);
+    poise_close(queue);
+    numbers_taken();
 }
 
 /* G17: a child that closes the queues does no harm to them. */

@@ -191,6 +191,9 @@ static void rebuild(struct poise *queue)
             return;
         }
     }
+    if (set->wrapper >= 0) { /* trap 1 holds for our own sets, too: a forked child may have the old one */
+        (void)epoll_ctl(set->wrapper, EPOLL_CTL_DEL, old, &(struct epoll_event){ 0 });
+    }
     (void)close(old);
     set->orphans = false;
     set->late = 0;
@@ -221,14 +224,15 @@ static int wait_events(struct set *set, int epoll, int most, uint64_t until_ns)
     return epoll_wait(epoll, set->events, most, milliseconds < INT_MAX ? (int)milliseconds : INT_MAX);
 }
 
-/* Returns how many sources were added to the ready list. */
+/* Reports n events. Returns how many places of the batch went to something else than sources (trap 7). */
 static int take(struct poise *queue, int n, bool late)
 {
     struct set *set = set_of(queue);
-    int added = 0;
+    int wasted = 0;
     for (int i = 0; i < n; i++) {
         uint64_t data = set->events[i].data.u64;
         if (data == WAKE) {
+            wasted++;
             continue;
         }
         uint32_t events = set->events[i].events;
@@ -244,14 +248,15 @@ static int take(struct poise *queue, int n, bool late)
                                                                              .read_hangup = events & EPOLLRDHUP });
         }
         int result = poise__ready(queue, index, (uint32_t)(data >> 32), ready);
-        if (result > 0) {
-            added++;
+        if (result == 0) {
+            wasted += !(queue->slots[index].state & SLOT_IN_READY);
         } else if (result < 0) {
+            wasted++;
             set->late++;
             set->orphans |= !late || set->late > MOST_LATE;
         }
     }
-    return added;
+    return wasted;
 }
 
 static int wait(struct poise *queue, uint64_t until_ns)
@@ -270,14 +275,14 @@ static int wait(struct poise *queue, uint64_t until_ns)
     if (n < 0) {
         return error == EINTR ? 0 : -error;
     }
-    int added = take(queue, n, set->forgotten != forgotten);
-    for (uint32_t again = 0; again <= queue->used && n == most && added < (int)queue->batch; again++) { /* trap 7 */
+    int wasted = take(queue, n, set->forgotten != forgotten);
+    for (uint32_t again = 0; again <= queue->used && n == most && wasted > 0; again++) { /* trap 7 */
         if (set->orphans) {
             rebuild(queue);
         }
-        most = (int)queue->batch - added;
+        most = wasted;
         n = epoll_wait(set->epoll, set->events, most, 0);
-        added += take(queue, n, false);
+        wasted = take(queue, n, false);
     }
     return 0;
 }

@@ -243,7 +243,7 @@ static void wake(struct poise *queue)
 
 static int arm(struct poise *queue, uint32_t index, enum arm why)
 {
-    const struct slot *slot = &queue->slots[index];
+    struct slot *slot = &queue->slots[index];
     if (why == ARM_WATCH) {
         struct stat status;
         if (slot->source.kind != 0 || (!PRIORITY_SUPPORTED && (slot->interest & POISE_PRIORITY))) {
@@ -251,6 +251,9 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
         }
         if (slot->source.id < 0 || (fstat(slot->source.id, &status) != 0 && errno == EBADF)) {
             return -EBADF;
+        }
+        if (queue->waiting && !(slot->state & SLOT_NEW)) {
+            slot->generation++; /* what poll reports now may be of another file that had the number */
         }
         set_of(queue)->changed = true;
         if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {

@@ -245,6 +245,7 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
         } else if (id < 0 || (fstat(id, &status) != 0 && errno == EBADF)) {
             return -EBADF;
         } else if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {
+            set->changed = true;
             return ALWAYS_READY;
         }
     }

@@ -615,21 +615,20 @@ static int wait_until(poise *queue, uint64_t deadline)
     }
     for (;;) {
         uint64_t until = poise__timers_next(&queue->timers);
-        bool timed = until != UINT64_MAX || deadline + 1 > 1; /* neither 0 nor for ever */
+        bool timers = until != UINT64_MAX;
         until = until < deadline ? until : deadline;
         int result = queue->backend->wait(queue, anything(queue) ? 0 : until);
         if (result < 0) {
             return anything(queue) ? 1 : result;
         }
         (void)gather(queue);
-        uint64_t now = timed ? poise_now() : 0; /* no timer can have been started meanwhile */
-        if (timed) {
-            poise__timers_gather(&queue->timers, now);
+        if (timers) {
+            poise__timers_gather(&queue->timers, poise_now());
         }
         if (anything(queue)) {
             return 1;
         }
-        if (deadline == 0 || (deadline != UINT64_MAX && now >= deadline)) {
+        if (deadline == 0 || (deadline != UINT64_MAX && poise_now() >= deadline)) {
             return 0;
         }
     }

@@ -15,8 +15,8 @@
  *  3. A poll that finds something at once does not let the host's reactor run: with one source that stays ready,
  *     nobody else's bytes are ever seen. The same yields cure it.
  *  4. A zero time-out must be a fresh handle: a kept one is ready at once and starves the reactor, too.
- *  5. A handle for a deadline costs four to five times as much to make as to name again: it is kept while the deadline
- *     stays.
+ *  5. A handle for a deadline costs four to five times as much to make as to name again: it is kept until its time has
+ *     come, or an earlier one is needed.
  *  6. The order of the result is not specified. It is marked, and read in the order of the rotation.
  *  7. bind, listen and a failed connect change what stands behind a descriptor and drop nothing. Whatever has no
  *     handle is therefore looked at again by each wait: an unbound TCP socket (not ready), an unbound UDP socket or a
@@ -293,6 +293,10 @@ static void capture(struct poise *queue, uint32_t index)
         return;
     }
     uint32_t before = entry->flags;
+    if (before & CONNECTING) { /* it may be connected by now, and then its own handle is ready for ever (trap 9) */
+        remove_handle(set, index * 2 + IN);
+        remove_handle(set, index * 2 + OUT);
+    }
     entry->flags &= LOOSE;
     set->spent += EVENT_COSTS; /* somebody has made or changed a socket */
     for (int direction = IN; direction <= OUT; direction++) {
@@ -478,9 +482,11 @@ static uint32_t ask(struct poise *queue, uint32_t from, uint32_t n, int32_t extr
 
 /* ---- waiting ---------------------------------------------------------------------------------------------------- */
 
+/* A kept handle of an earlier moment will do: it ends a wait too early once, and is dropped then. (Relative time-outs are
+ * another moment in each wait: making a handle for each costs as much as the poll.) */
 static int32_t timer_for(struct set *set, uint64_t until_ns)
 {
-    if (set->timer != 0 && set->timer_at != until_ns) {
+    if (set->timer != 0 && set->timer_at > until_ns) {
         poise__host_drop(set->timer);
         set->timer = 0;
     }

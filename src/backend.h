@@ -73,7 +73,7 @@ static inline void queue_relock(struct poise *queue)
 
 static inline void *queue_realloc(struct poise *queue, void *block, size_t size)
 {
-    return queue->realloc(queue->context, block, size);
+    return block != NULL || size != 0 ? queue->realloc(queue->context, block, size) : NULL;
 }
 
 #endif

@@ -705,8 +705,11 @@ int poise_fileno(const poise *constant)
     if (queue->backend->fileno == NULL) {
         return -ENOTSUP;
     }
+    lock_take(&queue->lock);
     queue->nested = true;
-    return queue->backend->fileno(queue);
+    int result = queue->backend->fileno(queue);
+    lock_drop(&queue->lock);
+    return result;
 }
 
 uint64_t poise_deadline(const poise *constant)

@@ -144,6 +144,9 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
             result = control(set, EPOLL_CTL_MOD, fd, registration(queue, index));
         }
     }
+    if (why == ARM_CHANGE) {
+        return 0; /* its owner closed it, or gave the number away: until poise_watch there is nothing to change */
+    }
     if (result == -EPERM) {
         if (known) {
             poise__replaced(queue, index);
@@ -161,8 +164,8 @@ static void forget(struct poise *queue, uint32_t index)
     (void)control(set, EPOLL_CTL_DEL, queue->slots[index].source.id, (struct epoll_event){ 0 });
 }
 
-/* A new set of what is live, without the orphans. If it can't be made, the old one goes on, and the next wait tries
- * again. */
+/* A new set of what is live, without the orphans. If it can't be made (a server at its limit of descriptors), the old
+ * one goes on, and the next wait tries again. */
 static void rebuild(struct poise *queue)
 {
     struct set *set = set_of(queue);
@@ -283,6 +286,11 @@ static int wait(struct poise *queue, uint64_t until_ns)
         most = wasted;
         n = epoll_wait(set->epoll, set->events, most, 0);
         wasted = take(queue, n, false);
+    }
+    if (set->orphans && n > 0 && wasted == n && until_ns != 0) { /* they can't be got rid of now: at least don't spin */
+        queue_unlock(queue);
+        (void)nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        queue_relock(queue);
     }
     return 0;
 }

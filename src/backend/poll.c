@@ -107,14 +107,18 @@ static int poll_each(struct pollfd *fds, nfds_t n)
     return ready;
 }
 
-/* Leaves out who makes a call fail as a whole. */
-static void leave_out(struct pollfd *fds, nfds_t n)
+/* Leaves out who makes a call fail as a whole. Returns whether nobody is left. */
+static bool leave_out(struct pollfd *fds, nfds_t n)
 {
+    bool none = true;
     for (nfds_t i = 0; i < n; i++) {
         if (poll(&fds[i], 1, 0) < 0) {
             fds[i].fd = -1;
+        } else {
+            none = false;
         }
     }
+    return none;
 }
 
 static int poll_all(struct set *set, struct pollfd *fds, nfds_t n, int milliseconds)
@@ -134,7 +138,11 @@ static int poll_all(struct set *set, struct pollfd *fds, nfds_t n, int milliseco
         }
         result = poll_each(fds, n);
         if (result == 0) {
-            leave_out(fds, n);
+            bool none = leave_out(fds, n);
+            if (none && milliseconds == FOR_EVER) {
+                errno = EDEADLK;
+                return -1;
+            }
             result = poll(fds, n, milliseconds);
         }
     }
@@ -147,6 +155,9 @@ enum { PRIORITY_SUPPORTED = 1, FOR_EVER = -1 };
 
 static int open_pipe(int fds[2])
 {
+#ifdef __linux__
+    return pipe2(fds, O_CLOEXEC | O_NONBLOCK) == 0 ? 0 : -errno;
+#else
     if (pipe(fds) != 0) {
         return -errno;
     }
@@ -155,6 +166,7 @@ static int open_pipe(int fds[2])
         (void)fcntl(fds[i], F_SETFL, O_NONBLOCK);
     }
     return 0;
+#endif
 }
 
 static int poll_all(struct set *set, struct pollfd *fds, nfds_t n, int milliseconds)
@@ -379,6 +391,9 @@ static int wait(struct poise *queue, uint64_t until_ns)
     queue_relock(queue);
     if (HAVE_THREADS && ready > 0 && block->fds[count].revents != 0) {
         char drain[64];
+        if (block->fds[count].revents & POLLNVAL) {
+            return -EBADF; /* the program has closed poise's own descriptor */
+        }
         ready--;
         while (read(set->pipe[0], drain, sizeof drain) == (ssize_t)sizeof drain) {}
     }

@@ -1,4 +1,5 @@
-/* The whole contract between the queue and a platform: seven functions, and what they may call back.
+/* The whole contract between the queue and a platform: seven functions (and an eighth where a queue can be nested), and
+ * what they may call back.
  *
  * A backend knows descriptors and readiness. It knows nothing of timers, data pointers, modes that its kernel lacks, or
  * what the user takes. All functions but wake run with the queue's lock held; wait drops it while it blocks
@@ -24,7 +25,7 @@ struct backend {
     uint32_t features;
     int (*open)(struct poise *queue); /* -ENOTSUP: not here, try the next of the platform */
     void (*close)(struct poise *queue);
-    int (*reserve)(struct poise *queue, uint32_t slots); /* the only one that may allocate (G12 by construction) */
+    int (*reserve)(struct poise *queue, uint32_t slots); /* besides open the only one that may allocate (G12) */
     int (*arm)(struct poise *queue, uint32_t slot, enum arm why);
     void (*forget)(struct poise *queue, uint32_t slot);
     int (*wait)(struct poise *queue, uint64_t until_ns); /* 0: look once; UINT64_MAX: for ever. May return early: 0 */

@@ -27,8 +27,8 @@ static inline void lock_drop(struct lock *lock) { (void)lock; }
 #include <pthread.h>
 
 /* A program with one thread needs no lock, and most programs of this kind have one: where the C library tells (glibc
- * 2.32), the lock costs a load instead of two atomic operations. It remembers whether it was taken: a first thread may
- * be started while it is held (by the user's realloc). Without: 40 ns more for each event at `bench/chain 1 1`. */
+ * 2.32), the lock costs a load instead of two atomic operations. It remembers whether it was taken, as the program may
+ * start its first thread meanwhile, from its own realloc; that thread must not use the queue before the call ends. */
 #if __has_include(<sys/single_threaded.h>)
 #include <sys/single_threaded.h>
 #define ONE_THREAD __libc_single_threaded

@@ -7,10 +7,11 @@
  * (G5). Modes that a kernel lacks are kept here: a one-shot disarms its slot, an edge silences a direction until
  * poise_again.
  *
- * poise_watch, poise_unwatch       O(1), and the kernel's own: one epoll_ctl; poll and wasip2: one fstat for a watch, and
- *                                  the next wait makes its list anew, O(n)
+ * poise_watch, poise_unwatch       O(1), and the kernel's own: one epoll_ctl; poll and wasip2: one fstat for a watch,
+ *                                  and the next wait makes its list anew, O(n)
  * poise_again, poise_post          O(1)
- * poise_wait                       O(events), and the kernel's own; poll and wasip2: O(n)
+ * poise_wait                       O(events), and the kernel's own; poll and wasip2: O(n); epoll after an
+ *                                  orphan (backend/epoll.c, trap 1): one epoll_ctl for each source
  * poise_next                       O(1)
  * poise_timer_start, _stop         O(1)
  * a timer that fires               O(1) amortised for each of at most 8 levels, and its share of sorting what is due in
@@ -307,6 +308,7 @@ static int watch(poise *queue, poise_source source, uint32_t interest, void *dat
     struct slot before = *slot;
     if (slot->error == EBADF) { /* parked, and that not taken: the number is open again, or arm says so */
         slot->ready = 0;
+        slot->error = 0;
     }
     if (!(queue->backend->features &
           KERNEL_MODES)) { /* the number may be another file's now: hints must be true of it */

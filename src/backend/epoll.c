@@ -30,7 +30,7 @@
 
 #define WAKE UINT64_MAX /* epoll_data of the eventfd: no slot has this number */
 
-enum { MOST_LATE = 100 };
+enum { MOST_LATE = 100 }; /* some: each costs a call of epoll_wait, a rebuild one of epoll_ctl for each source */
 
 struct set {
     int epoll, event;

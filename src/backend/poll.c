@@ -69,7 +69,8 @@ static struct entry *entries_of(struct block *block)
 
 #ifdef __wasi__
 
-enum { PRIORITY_SUPPORTED = 0, FOR_EVER = INT_MAX, YIELD_EVERY = 8, ASK_EACH_EVERY = 64 };
+enum { PRIORITY_SUPPORTED = 0, FOR_EVER = INT_MAX };
+enum { YIELD_EVERY = 8, ASK_EACH_EVERY = 64 }; /* waits that found something: a yield is one host call, asking each n */
 
 static int open_pipe(int fds[2])
 {
@@ -257,7 +258,7 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
 {
     struct slot *slot = &queue->slots[index];
     if (why == ARM_WATCH) {
-        struct stat status;
+        struct stat status = { 0 };
         if (slot->source.kind != 0 || (!PRIORITY_SUPPORTED && (slot->interest & POISE_PRIORITY))) {
             return -ENOTSUP;
         }

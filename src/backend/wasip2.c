@@ -233,7 +233,7 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
     struct entry *entry = &set->entries[index];
     int32_t id = slot->source.id;
     if (why == ARM_WATCH) {
-        struct stat status;
+        struct stat status = { 0 };
         if (slot->source.kind > KIND_POLLABLE || (slot->interest & POISE_PRIORITY)) {
             return -ENOTSUP;
         }
@@ -286,7 +286,9 @@ static void capture(struct poise *queue, uint32_t index)
     }
     if (slot->source.kind == KIND_POLLABLE) {
         if (entry->flags & GONE) {
-            (void)poise__park(queue, index);
+            if (wanted(slot, IN)) { /* else when it is armed again */
+                (void)poise__park(queue, index);
+            }
         } else if (entry->handle[IN] == 0) {
             put_handle(set, index * 2 + IN, slot->source.id);
         }
@@ -298,7 +300,6 @@ static void capture(struct poise *queue, uint32_t index)
         remove_handle(set, index * 2 + OUT);
     }
     entry->flags &= LOOSE;
-    set->spent += EVENT_COSTS; /* somebody has made or changed a socket */
     for (int direction = IN; direction <= OUT; direction++) {
         uint32_t place = index * 2 + (uint32_t)direction;
         int32_t handle = 0;
@@ -331,6 +332,7 @@ static void capture(struct poise *queue, uint32_t index)
     if ((entry->flags ^ before) & ~(uint32_t)LOOSE) {
         set->changed = true;
     }
+    set->spent += set->changed ? EVENT_COSTS : 0; /* somebody has made or changed a socket */
 }
 
 static void capture_loose(struct poise *queue)
@@ -482,8 +484,8 @@ static uint32_t ask(struct poise *queue, uint32_t from, uint32_t n, int32_t extr
 
 /* ---- waiting ---------------------------------------------------------------------------------------------------- */
 
-/* A kept handle of an earlier moment will do: it ends a wait too early once, and is dropped then. (Relative time-outs are
- * another moment in each wait: making a handle for each costs as much as the poll.) */
+/* A kept handle of an earlier moment will do: it ends a wait too early once, and is dropped then. (Relative time-outs
+ * are another moment in each wait: making a handle for each costs as much as the poll.) */
 static int32_t timer_for(struct set *set, uint64_t until_ns)
 {
     if (set->timer != 0 && set->timer_at > until_ns) {

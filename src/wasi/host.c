@@ -48,13 +48,13 @@ void poise__host_poll_raw(const int32_t *handles, size_t n, struct host_list *re
     poise__import_poll(handles, n, result);
 }
 
-uint32_t poise__host_poll(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t room)
+static uint32_t poll_into(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t room)
 {
     struct host_list result;
     result_buffer.buffer = ready;
     result_buffer.size = room * sizeof *ready;
     result_buffer.armed = true;
-    poise__host_poll_raw(handles, n, &result);
+    poise__import_poll(handles, n, &result);
     result_buffer.armed = false;
     uint32_t found = result.n < room ? result.n : room;
     if (result.items != ready) {
@@ -65,6 +65,12 @@ uint32_t poise__host_poll(const int32_t *handles, uint32_t n, uint32_t *ready, u
         }
     }
     return found;
+}
+
+uint32_t poise__host_poll(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t room)
+{
+    poise__host_calls.polls++;
+    return poll_into(handles, n, ready, room);
 }
 
 int32_t poise__host_instant(uint64_t deadline_ns)
@@ -84,8 +90,7 @@ int32_t poise__host_yield(void)
     int32_t zero = poise__host_zero();
     uint32_t ready[1];
     poise__host_calls.yields++;
-    poise__host_calls.polls--; /* counted as a yield alone */
-    (void)poise__host_poll(&zero, 1, ready, 1);
+    (void)poll_into(&zero, 1, ready, 1);
     return zero;
 }
 

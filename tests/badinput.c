@@ -172,7 +172,7 @@ TEST(BAD, flags)
 
 TEST(BAD, numbers)
 {
-    static const int numbers[] = { -1, -2, -1000, INT_MIN, 9999, 1000000, INT_MAX };
+    static const int numbers[] = { -1, -2, -1000, INT_MIN, 99999, 1000000, INT_MAX };
     poise *queue = open_queue();
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         poise_source source = poise_fd(numbers[i]);

@@ -261,15 +261,17 @@ bool has_sockets(void) { return SOCKETS != 0; }
 int64_t patience(void) { return percent < 100 ? 20 * SECOND : 2 * SECOND; }
 uint16_t peer_port(void) { return peer; }
 
-#ifndef __wasi__
 int64_t cpu_time(void)
 {
+#ifdef __wasi__
+    return 0;
+#else
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * SECOND +
            (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
-}
 #endif
+}
 
 bool host_is(const char *name) { return strncmp(host, name, strlen(name)) == 0; }
 
@@ -372,6 +374,15 @@ void settle(poise *queue)
     poise_event event;
     for (int i = 0; i < 20 && poise_wait(queue, 10 * MS) > 0; i++)
         while (poise_next(queue, &event)) {}
+}
+
+void idle(poise *queue, int64_t ns)
+{
+    int64_t before = cpu_time();
+    uint64_t start = poise_now();
+    CHECK_INT(poise_wait(queue, ns), 0);
+    CHECK_RANGE(poise_now() - start, ns, ns + patience());
+    CHECK_RANGE(cpu_time() - before, 0, ns / 2);
 }
 
 void check_unharmed(poise *queue)

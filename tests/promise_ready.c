@@ -233,7 +233,8 @@ TEST(G1, every_one_of_many)
     free(got);
 }
 
-/* A wait that finds something at once must let the host look for news, too. */
+/* A wait that finds something at once must let the host look for news, too. The system may take its time (a time slice is
+ * thousands of waits), but not as a rule. */
 TEST(G1, beside_a_busy_source)
 {
     NEED_SOCKETS();
@@ -243,16 +244,21 @@ TEST(G1, beside_a_busy_source)
     tcp_pair(fd);
     CHECK_INT(poise_watch(queue, poise_fd(busy[0]), OUT, busy), 0);
     CHECK_INT(poise_watch(queue, poise_fd(fd[0]), IN, fd), 0);
-    for (unsigned round = 0; round < scale(50); round++) {
+    unsigned rounds = scale(60), slow = 0;
+    for (unsigned round = 0; round < rounds; round++) {
         send_byte(fd[1]);
+        uint64_t end = poise_now() + (uint64_t)patience();
         unsigned waits = 0;
         struct seen seen;
         do {
             CHECK(wait_all(queue, patience(), &seen) > 0);
-            CHECK(waits++ < 2000);
+            CHECK(poise_now() < end);
+            waits++;
         } while (seen_ready(&seen, fd) == 0);
+        slow += waits > 200;
         CHECK_INT(drain_exactly(fd[0], 1), 1);
     }
+    CHECK_RANGE(slow, 0, rounds / 3);
     poise_close(queue);
     close_pair(busy);
     close_pair(fd);
@@ -373,7 +379,7 @@ TEST(G3, reported_once)
     CHECK(silent(queue, fd, 10 * MS));
     send_byte(fd[1]);
     CHECK_INT(wait_for(queue, fd), IN);
-    CHECK(silent(queue, fd, 20 * MS));
+    CALL(idle(queue, 60 * MS));
     poise_close(queue);
     close_pair(fd);
 }
@@ -540,7 +546,7 @@ TEST(G4, one_event)
         CHECK_INT(poise_watch(queue, poise_fd(fd[0]), IN | POISE_ONESHOT, fd), 0);
         CHECK_INT(wait_for(queue, fd), IN);
         send_byte(fd[1]);
-        CHECK(silent(queue, fd, 20 * MS));
+        CALL(idle(queue, 60 * MS));
     }
     poise_close(queue);
     close_pair(fd);
@@ -849,15 +855,16 @@ static void need_turns(void)
         SKIP("libc's poll(2) in a component reports a part of what is ready, always the same");
 }
 
-static void turns(unsigned ready, unsigned idle, unsigned batch)
+static void turns(unsigned ready, unsigned idle, unsigned batch, uint32_t interest)
 {
     poise *queue = open_queue_with((poise_options){ .batch = batch });
     unsigned n = ready + idle, bound = (ready + batch - 1) / batch + 1;
     int(*fd)[2] = calloc(n, sizeof *fd);
     unsigned *last = calloc(n, sizeof *last);
+    uint32_t *reported = calloc(n, sizeof *reported);
     tcp_pairs(fd, n);
     for (unsigned i = 0; i < n; i++) /* the ready ones are spread among the idle ones */
-        CHECK_INT(poise_watch(queue, poise_fd(fd[i][0]), IN, &fd[i]), 0);
+        CHECK_INT(poise_watch(queue, poise_fd(fd[i][0]), interest, &fd[i]), 0);
     unsigned left = ready;
     for (unsigned k = 0; k < ready; k++) {
         unsigned i = (unsigned)((uint64_t)k * n / ready);
@@ -884,6 +891,7 @@ static void turns(unsigned ready, unsigned idle, unsigned batch)
         while (poise_next(queue, &event)) {
             size_t i = (size_t)((int(*)[2])event.data - fd);
             last[i] = wait;
+            reported[i] |= event.ready;
             taken++;
         }
         CHECK_RANGE(taken, 1, batch);
@@ -896,12 +904,15 @@ static void turns(unsigned ready, unsigned idle, unsigned batch)
                 return;
         }
     }
+    for (unsigned k = 0; k < ready; k++) /* neither direction keeps the other from coming out */
+        CHECK_INT(reported[(uint64_t)k * n / ready], interest);
     poise_close(queue);
     for (unsigned i = 0; i < n; i++)
         close_pair(fd[i]);
     free(fd);
     free(last);
     free(known);
+    free(reported);
 }
 
 TEST(G7, turns)
@@ -913,15 +924,19 @@ TEST(G7, turns)
     } cases[] = { { 1, 0, 1 },  { 2, 0, 1 },    { 5, 0, 1 },   { 5, 5, 2 },   { 16, 0, 16 }, { 17, 0, 16 },
                   { 40, 0, 7 }, { 40, 20, 16 }, { 64, 3, 64 }, { 33, 0, 32 }, { 3, 90, 2 },  { 10, 0, 256 } };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        CALL(turns(cases[i].ready, cases[i].idle, cases[i].batch));
+        CALL(turns(cases[i].ready, cases[i].idle, cases[i].batch, IN));
+    /* A source is one, though both its directions are ready. */
+    CALL(turns(5, 0, 1, BOTH));
+    CALL(turns(20, 0, 6, BOTH));
 }
 
 TEST(G7, turns_of_many)
 {
     NEED_SOCKETS();
     CALL(need_turns());
-    CALL(turns(scale(200), scale(100), 16));
-    CALL(turns(scale(300), 0, 256));
+    CALL(turns(scale(200), scale(100), 16, IN));
+    CALL(turns(scale(300), 0, 256, IN));
+    CALL(turns(scale(150), 0, 32, BOTH));
 }
 
 TEST(G7, turns_of_oneshots)

@@ -127,7 +127,7 @@ bool has_sockets(void);         /* false: WASI 0.1                              
 unsigned scale(unsigned n);     /* n times --scale percent, at least 1: fewer rounds on a slow host               */
 int64_t patience(void);         /* how long a wait for what must come may take: 2 s, more on a slow host          */
 bool host_is(const char *name); /* what --host says begins so: "jco", "wasmtime", "wasmtime-47"                */
-int64_t cpu_time(void);         /* of the process, in ns; native only */
+int64_t cpu_time(void);         /* of the process, in ns; 0 under WASI */
 uint16_t peer_port(void);       /* of the process that --peer names; 0: there is none                            */
 bool feed_stdin(void);          /* asks the runner for "x\n" on standard input; false: nobody is there to feed it */
 
@@ -155,6 +155,8 @@ uint32_t wait_for_bits(poise *queue, const void *data, uint32_t bits);
 bool silent(poise *queue, const void *data, int64_t ns);
 /* Takes events until a wait finds nothing for a while: spurious readiness of fresh sockets has then passed. */
 void settle(poise *queue);
+/* One wait that finds nothing, lasts as long as it should, and (natively) takes no processor time. */
+void idle(poise *queue, int64_t ns);
 /* The queue still does its work: a timer, a waker and (where there are sockets) a descriptor come out. */
 void check_unharmed(poise *queue);
 

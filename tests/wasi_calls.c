@@ -185,7 +185,7 @@ TEST(BRIDGE, timer_handle_kept)
     /* Yields have a handle each. */
     CHECK_INT(after.subscribes - before.subscribes, after.yields - before.yields);
     CHECK_INT(after.drops - before.drops, after.yields - before.yields);
-    CHECK_RANGE(after.yields - before.yields, 1, WAITS / 4);
+    CHECK_RANGE(after.yields - before.yields, 1, WAITS / 2);
 
     /* Another deadline: one more, and the old one is dropped. */
     before = calls();
@@ -222,8 +222,8 @@ TEST(BRIDGE, zero_handle_fresh)
         CHECK_INT(result, 0);
     }
     struct calls after = calls();
-    CHECK_INT(after.subscribes - before.subscribes, 20);
-    CHECK_INT(after.drops - before.drops, 20);
+    CHECK_INT(after.subscribes - before.subscribes - (after.yields - before.yields), 20);
+    CHECK_INT(after.drops - before.drops - (after.yields - before.yields), 20);
     poise_close(queue);
     drop(handle);
 }
@@ -352,7 +352,7 @@ TEST(BRIDGE, no_allocation_in_waits)
     int fd[2];
     tcp_pair(fd);
     for (int i = 0; i < 300; i++)
-        handle[i] = i % 2 ? passed() : in((uint64_t)(3600 * SECOND));
+        handle[i] = i % 2 == 0 ? passed() : in((uint64_t)(3600 * SECOND));
     for (int n = 1; n <= 300; n += n < 10 ? 1 : 145) {
         for (int i = 0; i < n; i++)
             CHECK_INT(poise_watch(queue, poise_pollable(handle[i]), R, &handle[i]), 0);

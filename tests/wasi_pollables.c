@@ -379,7 +379,8 @@ TEST(BRIDGE, standard_input_pollable)
     CHECK_INT(poise_unwatch(queue, poise_fd(0)), 0);
     CHECK_INT(poise_unwatch(queue, poise_pollable(handle)), 0);
     drop(handle);
-    streams_input_stream_drop_own(stream);
+    if (!host_is("jco")) /* its get-stdin gives libc's stream once more, which has libc's pollable: the drop would trap */
+        streams_input_stream_drop_own(stream);
     poise_close(queue);
 }
 

@@ -171,7 +171,7 @@ static struct subject make_tcp_connecting(void)
     hold(&subject, listener);
     for (int i = 0; i < 6; i++) {
         int fd = tcp_connect_start(port_of(listener));
-        if (!own_poll(fd, POLLOUT, 100)) {
+        if (!own_poll(fd, POLLOUT, 30)) {
             subject.fd = fd;
             break;
         }
@@ -328,19 +328,21 @@ static uint32_t once(poise *queue, int64_t timeout, const void *data, int *resul
     return seen_ready(&seen, data);
 }
 
-/* Nothing is reported: a wait of 50 ms ends by its time, and asks the host a few times, not all the while. */
-static void check_idle(poise *queue)
+/* Nothing is reported: a wait ends by its time, and asks the host a few times, not all the while. */
+static void check_idle_for(poise *queue, int64_t time)
 {
     struct calls before = calls();
     uint64_t start = poise_now();
     int result = 0;
-    uint32_t ready = once(queue, 50 * MS, NULL, &result);
+    uint32_t ready = once(queue, time, NULL, &result);
     (void)ready;
     EXPECT_INT(result, 0);
-    EXPECT(poise_now() - start >= (uint64_t)(50 * MS));
+    EXPECT(poise_now() - start >= (uint64_t)time);
     EXPECT(calls().polls - before.polls <= 6);
     EXPECT(calls().yields - before.yields <= 6);
 }
+
+static void check_idle(poise *queue) { check_idle_for(queue, 50 * MS); }
 
 static void check_watched(struct subject *subject, uint32_t directions, uint32_t mode, struct expected expected)
 {
@@ -440,7 +442,12 @@ TEST(BRIDGE, tcp_shut_read)
     NEED_OWN_SHUTDOWN();
     check_state(make_tcp_shut_read, SAME(.ready = R | W));
 }
-TEST(BRIDGE, tcp_shut_write) { check_state(make_tcp_shut_write, SAME(.ready = W)); }
+TEST(BRIDGE, tcp_shut_write)
+{
+    if (host_is("jco"))
+        SKIP("jco closes both directions of a connection when one is shut down");
+    check_state(make_tcp_shut_write, SAME(.ready = W));
+}
 TEST(BRIDGE, tcp_shut_both)
 {
     NEED_OWN_SHUTDOWN();
@@ -523,7 +530,7 @@ static void check_closed_while_watched(poise *queue, int state, uint32_t mode, b
             for (int i = 0; i < seen.n; i++)
                 EXPECT_INT(seen.event[i].result, -EBADF);
         }
-        CALL(check_idle(queue));
+        CALL(check_idle_for(queue, 10 * MS));
     }
     EXPECT_INT(poise_unwatch(queue, poise_fd(subject.fd)), 0);
     EXPECT(silent(queue, &subject, 2 * MS));
@@ -590,7 +597,7 @@ TEST(BRIDGE, number_reused)
 {
     NEED_SOCKETS();
     poise *queue = open_queue();
-    unsigned step = scale(100) < 100 ? 7 : 1;
+    unsigned step = scale(100) < 100 ? 31 : 3; /* no divisor of either count: all states come by, in all modes */
     for (unsigned i = 0; i < STATES * STATES; i += step)
         CALL(check_reused(queue, (int)(i / STATES), (int)(i % STATES), modes[i % 3], i % 2));
     check_unharmed(queue);

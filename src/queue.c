@@ -20,9 +20,9 @@
  * poise_waker_close                O(1); of one that was woken and not taken: O(such wakers)
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "backend.h"
@@ -482,7 +482,8 @@ static void gather_posts(poise *queue)
     for (uint32_t index = queue->posted.head; index != NONE;) {
         const struct slot *slot = &queue->slots[index];
         uint32_t next = index != last ? slot->next : NONE;
-        if ((slot->state & SLOT_ALWAYS) && fcntl(slot->source.id, F_GETFD) < 0) {
+        struct stat status; /* not F_GETFD: the libc of WASI 0.1 answers that itself, also for a closed descriptor */
+        if ((slot->state & SLOT_ALWAYS) && fstat(slot->source.id, &status) != 0 && errno == EBADF) {
             (void)poise__park(queue, index); /* a file that was closed before it was unwatched */
         } else {
             (void)report(queue, index, ready_without_kernel(slot), false);

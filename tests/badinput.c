@@ -358,7 +358,8 @@ TEST(BAD, waker)
 #ifdef __wasi__
 TEST(BAD, descriptor_limit) { SKIP("WASI has no limit of descriptors to set"); }
 #else
-/* With no descriptor left: open says so and leaks none; a queue that is open goes on, also when it comes upon an orphan. */
+/* With no descriptor left: open says so and leaks none; a queue that is open goes on, also when it comes upon an
+ * orphan. */
 TEST(BAD, descriptor_limit)
 {
     struct rlimit limit, low;

@@ -493,6 +493,7 @@ struct registration {
     uint32_t due;         /* … by this wait */
     uint32_t perhaps;     /* posts that may have come out merged with another event, or may yet come */
     enum order order;
+    uint32_t held; /* natively: directions that held when the last wait began */
     uint32_t seen; /* directions since settle last cleared it */
 };
 
@@ -851,7 +852,9 @@ static void prepare_wait(struct queue *q, uint64_t now)
         q->gathered = q->waits;
     }
     for (int fd = 0; fd < NUMBERS; fd++) {
-        q->sources[fd].due |= deliverable(&q->sources[fd]);
+        struct registration *r = &q->sources[fd];
+        r->due |= deliverable(r);
+        r->held = !ON_WASI && r->known && !r->stale ? truth_of(fd).yes : 0;
     }
     for (struct timer *t = timers; t < timers + TIMERS; t++) { /* with something left, a wait need not look at timers */
         t->due = t->due || (t->queue == q && t->deadline <= now && q->drained);
@@ -869,7 +872,7 @@ static void note_gathered(struct queue *q)
         struct registration *r = &q->sources[fd];
         uint32_t yes = r->known && !r->stale ? truth_of(fd).yes & r->interest & DIRECTIONS : 0;
         if (r->known) {
-            r->order = owed(r) & yes ? LEFT : yes || r->stale || r->posted || r->perhaps ? UNSURE : FRESH;
+            r->order = owed(r) & yes & r->held ? LEFT : yes || r->stale || r->posted || r->perhaps ? UNSURE : FRESH;
         }
     }
 }

@@ -1,5 +1,5 @@
-/* G12: no allocation but in open, watch of a new source, timer_start and waker_open; and none of these does harm when there is no
- * memory. Counted at options.realloc, and at malloc (count.c). */
+/* G12: no allocation but in open, watch of a new source, timer_start and waker_open; and none of these does harm when
+ * there is no memory. Counted at options.realloc, and at malloc (count.c). */
 #include "test.h"
 
 #include <limits.h>
@@ -131,7 +131,8 @@ static void steady_state(unsigned ready, unsigned idle, uint32_t mode, bool mall
 TEST(G12, steady_state)
 {
     NEED_SOCKETS();
-    /* What the C library itself allocates in poll(2) under WASI is not poise's: there options.realloc alone is counted. */
+    /* What the C library itself allocates in poll(2) under WASI is not poise's: there options.realloc alone is
+     * counted. */
     bool mallocs_by_libc = on_wasi() && backend_is("poll");
     CALL(steady_state(4, 4, 0, mallocs_by_libc));
     CALL(steady_state(4, 4, POISE_EDGE, mallocs_by_libc));
@@ -188,7 +189,8 @@ TEST(G12, steady_state_of_timers_and_wakers)
     CHECK_INT(memory.live, 0);
 }
 
-/* ---- without memory --------------------------------------------------------------------------------------------------- */
+/* ---- without memory
+ * --------------------------------------------------------------------------------------------------- */
 
 TEST(G12, open_without_memory)
 {
@@ -312,7 +314,8 @@ TEST(G12, waker_without_memory)
     CHECK_INT(memory.live, 0);
 }
 
-/* A known source is watched again without memory, and so is one whose slot was freed by another (no more than before). */
+/* A known source is watched again without memory, and so is one whose slot was freed by another (no more than
+ * before). */
 TEST(G12, watch_again_without_memory)
 {
     NEED_SOCKETS();

@@ -233,8 +233,8 @@ TEST(G1, every_one_of_many)
     free(got);
 }
 
-/* A wait that finds something at once must let the host look for news, too. The system may take its time (a time slice is
- * thousands of waits), but not as a rule. */
+/* A wait that finds something at once must let the host look for news, too. The system may take its time (a time
+ * slice is thousands of waits), but not as a rule. */
 TEST(G1, beside_a_busy_source)
 {
     NEED_SOCKETS();
@@ -301,7 +301,8 @@ TEST(G1, pipe)
 }
 #endif
 
-/* ---- G2: level ----------------------------------------------------------------------------------------------------- */
+/* ---- G2: level
+ * ----------------------------------------------------------------------------------------------------- */
 
 TEST(G2, reported_while_it_holds)
 {
@@ -367,7 +368,8 @@ TEST(G2, the_rest_is_reported)
     close_pair(fd);
 }
 
-/* ---- G3: edge ------------------------------------------------------------------------------------------------------ */
+/* ---- G3: edge
+ * ------------------------------------------------------------------------------------------------------ */
 
 TEST(G3, reported_once)
 {
@@ -533,7 +535,8 @@ TEST(G3, listener)
     close(listener);
 }
 
-/* ---- G4: one-shot --------------------------------------------------------------------------------------------------- */
+/* ---- G4: one-shot
+ * --------------------------------------------------------------------------------------------------- */
 
 TEST(G4, one_event)
 {
@@ -722,7 +725,8 @@ TEST(G4, file)
     close(fd);
 }
 
-/* ---- G6: leftovers --------------------------------------------------------------------------------------------------- */
+/* ---- G6: leftovers
+ * --------------------------------------------------------------------------------------------------- */
 
 enum { LEFT = 8 };
 
@@ -808,7 +812,8 @@ TEST(G6, timers_and_wakers)
     poise_close(queue);
 }
 
-/* Left from an earlier wait, and what a later one found: in this order, although the later one has looked (for the post). */
+/* Left from an earlier wait, and what a later one found: in this order, although the later one has looked (for the
+ * post). */
 TEST(G6, first_of_the_next_wait)
 {
     NEED_SOCKETS();
@@ -847,7 +852,8 @@ TEST(G6, first_of_the_next_wait)
     }
 }
 
-/* ---- G7: the batch, and turns --------------------------------------------------------------------------------------- */
+/* ---- G7: the batch, and turns
+ * --------------------------------------------------------------------------------------- */
 
 static void need_turns(void)
 {

@@ -22,10 +22,11 @@ enum {
     HINTS = POISE_ERROR | POISE_READ_CLOSED | POISE_WRITE_CLOSED
 };
 
-/* ---- G11: a source is its number --------------------------------------------------------------------------------------- */
+/* ---- G11: a source is its number
+ * --------------------------------------------------------------------------------------- */
 
-/* For 60 ms: nothing but what the closed source may give, which is one event and what was gathered before, and no wait that
- * returns for nothing. */
+/* For 60 ms: nothing but what the closed source may give, which is one event and what was gathered before, and no
+ * wait that returns for nothing. */
 static void no_spinning(poise *queue, const void *closed, int gathered)
 {
     uint64_t end = poise_now() + (uint64_t)(60 * MS);
@@ -135,8 +136,8 @@ TEST(G11, others_are_not_harmed)
     }
 }
 
-/* Makes a pair whose fd[0] has the number of a descriptor that was just closed. The listener is older than that, lest it
- * take the number itself. */
+/* Makes a pair whose fd[0] has the number of a descriptor that was just closed. The listener is older than that, lest
+ * it take the number itself. */
 static void pair_with_number(int listener, uint16_t port, int number, int fd[2])
 {
     tcp_pair_by(listener, port, fd);
@@ -460,7 +461,8 @@ TEST(G11, orphan_leaves_the_others_as_they_were)
 }
 #endif
 
-/* ---- G14: watching again, pausing, files --------------------------------------------------------------------------------- */
+/* ---- G14: watching again, pausing, files
+ * --------------------------------------------------------------------------------- */
 
 TEST(G14, interest_is_replaced)
 {
@@ -666,7 +668,8 @@ TEST(G14, directory_and_device)
 }
 #endif
 
-/* ---- G15: ends and failures ------------------------------------------------------------------------------------------------- */
+/* ---- G15: ends and failures
+ * ------------------------------------------------------------------------------------------------- */
 
 TEST(G15, healthy_sources_have_no_hints)
 {
@@ -919,7 +922,8 @@ TEST(G15, refused_datagram)
 }
 #endif
 
-/* ---- G16: two queues ---------------------------------------------------------------------------------------------------------- */
+/* ---- G16: two queues
+ * ---------------------------------------------------------------------------------------------------------- */
 
 TEST(G16, same_descriptor)
 {
@@ -992,7 +996,9 @@ TEST(G16, closed_first)
     close(fd[1]);
 }
 
-/* ---- G18: posts ------------------------------------------------------------------------------------------------------------------ */
+/* ---- G18: posts
+ * ------------------------------------------------------------------------------------------------------------------
+ * */
 
 TEST(G18, ready_without_the_kernel)
 {

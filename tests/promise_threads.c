@@ -34,7 +34,8 @@ static void pause_ms(long ms)
     nanosleep(&time, NULL);
 }
 
-/* ---- G17: fork -------------------------------------------------------------------------------------------------------- */
+/* ---- G17: fork
+ * -------------------------------------------------------------------------------------------------------- */
 
 static int open_descriptors(bool seen[1024])
 {
@@ -132,7 +133,8 @@ TEST(G17, child_closes_the_queue)
         close_pair(fd[i]);
 }
 
-/* ---- G19: another thread reaches a wait that is blocked ----------------------------------------------------------------- */
+/* ---- G19: another thread reaches a wait that is blocked
+ * ----------------------------------------------------------------- */
 
 struct later {
     poise *queue;
@@ -323,8 +325,8 @@ TEST(G19, post)
     }
 }
 
-/* Threads that do all of it to their own sources, while the main thread waits and takes. The data of each event says whose it is and
- * of which life: one that had ended when poise_next began is stale (G5). */
+/* Threads that do all of it to their own sources, while the main thread waits and takes. The data of each event says
+ * whose it is and of which life: one that had ended when poise_next began is stale (G5). */
 enum { WORKERS = 4, SOURCES = 8 };
 
 struct worker {

@@ -13,7 +13,8 @@
 
 enum { IN = POISE_READABLE, OUT = POISE_WRITABLE };
 
-/* ---- G8: never early, never capped ---------------------------------------------------------------------------------- */
+/* ---- G8: never early, never capped
+ * ---------------------------------------------------------------------------------- */
 
 TEST(G8, timeout_is_never_early)
 {
@@ -98,7 +99,8 @@ TEST(G8, never_early_beside_a_source)
     close_pair(fd);
 }
 
-/* What a wait had prepared for a far deadline does not hold up a near one; nor does a near one end a long wait early. */
+/* What a wait had prepared for a far deadline does not hold up a near one; nor does a near one end a long wait early.
+ * */
 TEST(G8, nearer_and_farther)
 {
     NEED_SOCKETS();
@@ -323,7 +325,8 @@ TEST(G8, waiting_is_idle)
     poise_close(queue);
     close_pair(fd);
 }
-/* ---- G9: order -------------------------------------------------------------------------------------------------------- */
+/* ---- G9: order
+ * -------------------------------------------------------------------------------------------------------- */
 
 TEST(G9, sources_and_wakers_before_timers)
 {
@@ -521,7 +524,8 @@ TEST(G9, started_after_the_wait_began)
     poise_close(queue);
 }
 
-/* ---- G13: a wait that nothing could end ------------------------------------------------------------------------------- */
+/* ---- G13: a wait that nothing could end
+ * ------------------------------------------------------------------------------- */
 
 #ifdef __wasi__
 static void deadlock(poise *queue)

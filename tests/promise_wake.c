@@ -225,7 +225,8 @@ TEST(G10, from_a_thread)
 
 enum { THREADS = 8 };
 
-/* Each thread counts, then wakes. What it counted last is seen after an event of its waker, or its last wake was lost. */
+/* Each thread counts, then wakes. What it counted last is seen after an event of its waker, or its last wake was
+ * lost. */
 struct counting {
     poise_waker *waker; /* its own, or one for two threads */
     _Atomic unsigned counted;

@@ -6,14 +6,15 @@
 Each is a build folder (the programs are in its tests/). One that is left out is not run. The columns are epoll and poll
 (native), BACKEND@HOST for each host of the component, and poll@wasip1.
 
-A program that crashes or hangs has failed the test that was running; the run goes on with the next one. Each reason for a
-skip has to stand word for word in docs/platforms.md. The last line is "N passed, N failed, N skipped"; the exit
+A program that crashes or hangs has failed the test that was running; the run goes on with the next one. Each reason for
+a skip has to stand word for word in docs/platforms.md. The last line is "N passed, N failed, N skipped"; the exit
 status is 1 if anything failed.
 """
 import argparse
 import os
 import queue
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -184,8 +185,8 @@ def columns(options, folder):
             slow = host == "jco"
             for backend in ("wasip2", "poll"):
                 command = [wasi_run, "--host", host, "--dir", f"{folder}::.", program]
-                found.append(Column(f"{backend}@{host}", command,
-                                    ["--backend", backend, "--host", host] + (["--scale", "20"] if slow else []), 120 if slow else 60))
+                arguments = ["--backend", backend, "--host", host] + (["--scale", "20"] if slow else [])
+                found.append(Column(f"{backend}@{host}", command, arguments, 120 if slow else 60))
     if options.wasip1:
         command = [wasi_run, "--host", "wasmtime-48", "--dir", f"{folder}::.", find(options.wasip1, "tests.wasm")]
         found.append(Column("poll@wasip1", command, ["--backend", "poll", "--host", "wasmtime-48"], 60))
@@ -266,6 +267,8 @@ def main():
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="columns at a time (%(default)s)")
     parser.add_argument("--verbose", action="store_true", help="print each test's outcome")
     options = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # what hosts inherit: fairness wants 10,000 descriptors
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most if most != resource.RLIM_INFINITY else 1 << 20, most))
     peer = next((find(d, "peer") for d in (options.native,) if d), None)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "poise-test.file").write_text("some")

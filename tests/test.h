@@ -123,21 +123,21 @@ static inline bool on_wasi(void)
 
 static inline bool backend_is(const char *name) { return strcmp(test_backend, name) == 0; }
 
-bool has_sockets(void);         /* false: WASI 0.1                                                               */
-unsigned scale(unsigned n);     /* n times --scale percent, at least 1: fewer rounds on a slow host               */
-int64_t patience(void);         /* how long a wait for what must come may take: 2 s, more on a slow host          */
-bool host_is(const char *name); /* what --host says begins so: "jco", "wasmtime", "wasmtime-47"                */
+bool has_sockets(void);         /* false: WASI 0.1 */
+unsigned scale(unsigned n);     /* n times --scale percent, at least 1: fewer rounds on a slow host */
+int64_t patience(void);         /* how long a wait for what must come may take: 2 s, more on a slow host */
+bool host_is(const char *name); /* what --host says begins so: "jco", "wasmtime", "wasmtime-47" */
 int64_t cpu_time(void);         /* of the process, in ns; 0 under WASI */
-uint16_t peer_port(void);       /* of the process that --peer names; 0: there is none                            */
+uint16_t peer_port(void);       /* of the process that --peer names; 0: there is none */
 bool feed_stdin(void);          /* asks the runner for "x\n" on standard input; false: nobody is there to feed it */
 
 /* ---- queues and events ------------------------------------------------------------------------------------------ */
 
-poise *open_queue(void);                       /* with --backend                                              */
-poise *open_queue_with(poise_options options); /* size and backend are filled in                              */
+poise *open_queue(void);                       /* with --backend */
+poise *open_queue_with(poise_options options); /* size and backend are filled in */
 int try_open(poise **queue, poise_options options);
 
-struct seen { /* all events of one wait, at most 512                                        */
+struct seen { /* all events of one wait, at most 512 */
     int n;
     poise_event event[512];
 };
@@ -147,7 +147,8 @@ int wait_all(poise *queue, int64_t timeout_ns, struct seen *seen);
 /* The ready bits of all events with this data; 0: there was none. */
 uint32_t seen_ready(const struct seen *seen, const void *data);
 int seen_count(const struct seen *seen, const void *data);
-/* Waits until an event with this data comes, at most patience() in all; other events are dropped. Its ready bits, or 0. */
+/* Waits until an event with this data comes, at most patience() in all; other events are dropped. Its ready bits, or
+ * 0. */
 uint32_t wait_for(poise *queue, const void *data);
 /* The same, until one of its events has all of `bits`. */
 uint32_t wait_for_bits(poise *queue, const void *data, uint32_t bits);
@@ -163,40 +164,41 @@ void check_unharmed(poise *queue);
 /* ---- allocation: options.realloc that counts, and fails at the nth --------------------------------------------- */
 
 struct memory {
-    unsigned calls;   /* that asked for memory                                                              */
+    unsigned calls;   /* that asked for memory */
     unsigned fail_at; /* the call that fails (1: the first); 0: none. All later ones fail, too, if `sticky` */
     bool sticky;
-    int live; /* blocks that are not freed yet                                                      */
+    int live; /* blocks that are not freed yet */
 };
-void *memory_realloc(void *context, void *block, size_t size); /* context: a struct memory                      */
+void *memory_realloc(void *context, void *block, size_t size); /* context: a struct memory */
 
 /* Calls of malloc, calloc, realloc by the whole program so far; needs the linker's --wrap for these (tests/count.c). */
 unsigned long malloc_calls(void);
 bool malloc_counted(void);
 void malloc_fails(bool fails); /* from now on, for the whole program */
 
-/* ---- sockets, by plain libc --------------------------------------------------------------------------------------- */
+/* ---- sockets, by plain libc ---------------------------------------------------------------------------------------
+ * */
 
-void tcp_pair(int fd[2]); /* connected, non-blocking, both read once (see main.c)           */
+void tcp_pair(int fd[2]); /* connected, non-blocking, both read once (see main.c) */
 void tcp_pairs(int (*fd)[2], unsigned n);
-void tcp_pair_by(int listener, uint16_t port, int fd[2]); /* makes two descriptors and no other, fd[0] first      */
-int tcp_listen(uint16_t *port);       /* non-blocking, on 127.0.0.1                                    */
-int accept_one(int listener);         /* -1: there is none now                                         */
-int tcp_socket(void);                 /* unconnected, non-blocking                                     */
-int tcp_connected(uint16_t port);     /* connected, non-blocking                                        */
-int tcp_connect_start(uint16_t port); /* a non-blocking connect that may be under way                  */
-int udp_bound(uint16_t *port);        /* non-blocking, on 127.0.0.1                                    */
+void tcp_pair_by(int listener, uint16_t port, int fd[2]); /* makes two descriptors and no other, fd[0] first */
+int tcp_listen(uint16_t *port);                           /* non-blocking, on 127.0.0.1 */
+int accept_one(int listener);                             /* -1: there is none now */
+int tcp_socket(void);                                     /* unconnected, non-blocking */
+int tcp_connected(uint16_t port);                         /* connected, non-blocking; -1: no descriptor is left */
+int tcp_connect_start(uint16_t port);                     /* a non-blocking connect that may be under way */
+int udp_bound(uint16_t *port);                            /* non-blocking, on 127.0.0.1 */
 void set_nonblocking(int fd);
-void send_bytes(int fd, size_t n); /* n bytes, waiting for room with poll(2)                         */
+void send_bytes(int fd, size_t n); /* n bytes, waiting for room with poll(2) */
 void send_byte(int fd);
-void await_readable(int fd);            /* by poll(2): what was sent has arrived, and the host says so    */
-size_t drain(int fd);                   /* reads until EAGAIN or the end; how many bytes came              */
-size_t drain_exactly(int fd, size_t n); /* waits with poll(2) for n bytes, then drains                     */
-size_t fill(int fd);                    /* sends until EAGAIN                                              */
-long try_send(int fd);                  /* one byte; -1 and errno, as send(2), never SIGPIPE               */
-int socket_error(int fd);               /* SO_ERROR                                                       */
+void await_readable(int fd);            /* by poll(2): what was sent has arrived, and the host says so */
+size_t drain(int fd);                   /* reads until EAGAIN or the end; how many bytes came */
+size_t drain_exactly(int fd, size_t n); /* waits with poll(2) for n bytes, then drains */
+size_t fill(int fd);                    /* sends until EAGAIN */
+long try_send(int fd);                  /* one byte; -1 and errno, as send(2), never SIGPIPE */
+int socket_error(int fd);               /* SO_ERROR */
 void close_pair(int fd[2]);
-void udp_send(int fd, uint16_t port, size_t n); /* a datagram of n bytes to 127.0.0.1                            */
-int open_file(void);                            /* a regular file; -1: the host gave no folder                   */
+void udp_send(int fd, uint16_t port, size_t n); /* a datagram of n bytes to 127.0.0.1 */
+int open_file(void);                            /* a regular file; -1: the host gave no folder */
 
 #endif

@@ -17,12 +17,12 @@
 #define W ((uint32_t)POISE_WRITABLE)
 
 static int32_t in(uint64_t ns) { return monotonic_clock_subscribe_duration(ns).__handle; }
-static void drop(int32_t handle) { poll_pollable_drop_own((poll_own_pollable_t){handle}); }
+static void drop(int32_t handle) { poll_pollable_drop_own((poll_own_pollable_t){ handle }); }
 
 static int32_t passed(void)
 {
     int32_t handle = in(0);
-    poll_method_pollable_block((poll_borrow_pollable_t){handle});
+    poll_method_pollable_block((poll_borrow_pollable_t){ handle });
     return handle;
 }
 
@@ -66,7 +66,7 @@ static void check_polls(unsigned n, unsigned ready)
 TEST(BRIDGE, polls_of_a_wait)
 {
     NEED_WASIP2();
-    static const unsigned counts[] = {1, 2, 17, 127, 128};
+    static const unsigned counts[] = { 1, 2, 17, 127, 128 };
     for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         CALL(check_polls(counts[i], 0));
         CALL(check_polls(counts[i], 1));
@@ -297,10 +297,10 @@ TEST(BRIDGE, no_allocation)
 {
     NEED_WASIP2();
     CHECK(malloc_counted());
-    struct memory memory = {.live = 0};
+    struct memory memory = { .live = 0 };
     struct steady steady;
     memset(&steady, 0, sizeof steady);
-    steady.queue = open_queue_with((poise_options){.realloc = memory_realloc, .context = &memory});
+    steady.queue = open_queue_with((poise_options){ .realloc = memory_realloc, .context = &memory });
     steady.handle = passed();
     tcp_pair(steady.tcp);
     steady.udp[0] = udp_bound(&steady.udp_port);
@@ -325,7 +325,7 @@ TEST(BRIDGE, no_allocation)
     for (int i = 0; i < 20; i++) {
         char byte;
         send_byte(steady.tcp[0]);
-        struct pollfd waiting = {.fd = steady.tcp[1], .events = POLLIN};
+        struct pollfd waiting = { .fd = steady.tcp[1], .events = POLLIN };
         while (recv(steady.tcp[1], &byte, 1, 0) != 1) {
             unsigned long here = malloc_calls();
             poll(&waiting, 1, 1000); /* which allocates, too */

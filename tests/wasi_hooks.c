@@ -6,23 +6,23 @@
 
 uint64_t libc_subscribes;
 
-#define COUNTED(module, function, symbol)                                                                              \
-    __attribute__((__import_module__(module), __import_name__(function))) int32_t tests_##symbol(int32_t parent);      \
-    int32_t __wasm_import_##symbol(int32_t parent);                                                                    \
-    int32_t __wasm_import_##symbol(int32_t parent)                                                                     \
-    {                                                                                                                  \
-        libc_subscribes++;                                                                                             \
-        return tests_##symbol(parent);                                                                                 \
+#define COUNTED(module, function, symbol)                                                                         \
+    __attribute__((__import_module__(module), __import_name__(function))) int32_t tests_##symbol(int32_t parent); \
+    int32_t __wasm_import_##symbol(int32_t parent);                                                               \
+    int32_t __wasm_import_##symbol(int32_t parent)                                                                \
+    {                                                                                                             \
+        libc_subscribes++;                                                                                        \
+        return tests_##symbol(parent);                                                                            \
     }
 
-#define COUNTED_TIME(function, symbol)                                                                                 \
-    __attribute__((__import_module__("wasi:clocks/monotonic-clock@0.2.0"), __import_name__(function))) int32_t         \
-        tests_##symbol(int64_t time);                                                                                  \
-    int32_t __wasm_import_##symbol(int64_t time);                                                                      \
-    int32_t __wasm_import_##symbol(int64_t time)                                                                       \
-    {                                                                                                                  \
-        libc_subscribes++;                                                                                             \
-        return tests_##symbol(time);                                                                                   \
+#define COUNTED_TIME(function, symbol)                                               \
+    __attribute__((__import_module__("wasi:clocks/monotonic-clock@0.2.0"),           \
+                   __import_name__(function))) int32_t tests_##symbol(int64_t time); \
+    int32_t __wasm_import_##symbol(int64_t time);                                    \
+    int32_t __wasm_import_##symbol(int64_t time)                                     \
+    {                                                                                \
+        libc_subscribes++;                                                           \
+        return tests_##symbol(time);                                                 \
     }
 
 #define TCP "wasi:sockets/tcp@0.2.0"

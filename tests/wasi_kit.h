@@ -21,9 +21,9 @@
 #endif
 
 struct calls {
-    uint64_t polls, yields;             /* of wasi:io/poll.poll, poise's and libc's; yields apart */
-    uint64_t subscribes, drops;         /* of pollables, poise's and libc's */
-    uint64_t allocations;               /* results of poll that came from the program's allocator */
+    uint64_t polls, yields;     /* of wasi:io/poll.poll, poise's and libc's; yields apart */
+    uint64_t subscribes, drops; /* of pollables, poise's and libc's */
+    uint64_t allocations;       /* results of poll that came from the program's allocator */
 };
 
 #if TEST_WASIP2
@@ -45,15 +45,15 @@ static inline struct calls calls(void)
 
 #else
 
-static inline struct calls calls(void) { return (struct calls){.polls = 0}; }
+static inline struct calls calls(void) { return (struct calls){ .polls = 0 }; }
 
 #endif
 
 /* The bridge's own tests run where there is one. */
-#define NEED_WASIP2()                                                                                                  \
-    do {                                                                                                               \
-        if (!TEST_WASIP2 || !backend_is("wasip2"))                                                                     \
-            SKIP("only the backend wasip2 knows pollables");                                                           \
+#define NEED_WASIP2()                                        \
+    do {                                                     \
+        if (!TEST_WASIP2 || !backend_is("wasip2"))           \
+            SKIP("only the backend wasip2 knows pollables"); \
     } while (0)
 
 #endif

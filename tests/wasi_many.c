@@ -14,7 +14,7 @@
 #define R ((uint32_t)POISE_READABLE)
 #define W ((uint32_t)POISE_WRITABLE)
 
-static void drop(int32_t handle) { poll_pollable_drop_own((poll_own_pollable_t){handle}); }
+static void drop(int32_t handle) { poll_pollable_drop_own((poll_own_pollable_t){ handle }); }
 
 /* One wait, all of whose events are taken. Returns how many have one of these bits; a negative errno value if the wait failed. */
 static int wait_many(poise *queue, int64_t timeout, uint32_t bits)
@@ -130,7 +130,7 @@ TEST(BRIDGE, ten_thousand_pollables)
 static void check_quiet_one(unsigned busy, unsigned batch, unsigned most)
 {
     enum { ROUNDS = 40 };
-    poise *queue = open_queue_with((poise_options){.batch = batch});
+    poise *queue = open_queue_with((poise_options){ .batch = batch });
     int(*fd)[2] = malloc((busy + 1) * sizeof *fd);
     MUST(fd != NULL);
     tcp_pairs(fd, busy + 1);

@@ -29,14 +29,14 @@ TEST(BRIDGE, pollable_elsewhere)
 
 static int32_t in(uint64_t ns) { return monotonic_clock_subscribe_duration(ns).__handle; }
 static int32_t never(void) { return in((uint64_t)(3600 * SECOND)); }
-static void drop(int32_t handle) { poll_pollable_drop_own((poll_own_pollable_t){handle}); }
-static bool is_ready(int32_t handle) { return poll_method_pollable_ready((poll_borrow_pollable_t){handle}); }
+static void drop(int32_t handle) { poll_pollable_drop_own((poll_own_pollable_t){ handle }); }
+static bool is_ready(int32_t handle) { return poll_method_pollable_ready((poll_borrow_pollable_t){ handle }); }
 
 /* Ready now and for good: a moment that has passed. */
 static int32_t passed(void)
 {
     int32_t handle = in(0);
-    poll_method_pollable_block((poll_borrow_pollable_t){handle});
+    poll_method_pollable_block((poll_borrow_pollable_t){ handle });
     return handle;
 }
 
@@ -53,7 +53,7 @@ TEST(BRIDGE, pollable_bad_input)
     CHECK_INT(poise_watch(queue, poise_pollable(handle), R | POISE_PRIORITY, NULL), -ENOTSUP);
     CHECK_INT(poise_watch(queue, poise_pollable(handle), R | POISE_EDGE | POISE_ONESHOT, NULL), -EINVAL);
     CHECK_INT(poise_watch(queue, poise_pollable(handle), 1u << 30, NULL), -EINVAL);
-    CHECK_INT(poise_watch(queue, (poise_source){2, handle}, R, NULL), -ENOTSUP);
+    CHECK_INT(poise_watch(queue, (poise_source){ 2, handle }, R, NULL), -ENOTSUP);
     CHECK_INT(poise_unwatch(queue, poise_pollable(handle)), -ENOENT);
     CHECK_INT(poise_again(queue, poise_pollable(handle), R), -ENOENT);
     CHECK_INT(poise_post(queue, poise_pollable(handle), R), -ENOENT);
@@ -209,7 +209,7 @@ static void drop_while_watched(uint32_t mode, bool waited)
 TEST(BRIDGE, pollable_dropped_while_watched)
 {
     NEED_WASIP2();
-    static const uint32_t modes[] = {0, POISE_EDGE, POISE_ONESHOT};
+    static const uint32_t modes[] = { 0, POISE_EDGE, POISE_ONESHOT };
     for (int i = 0; i < 3; i++) {
         CALL(drop_while_watched(modes[i], true));
         CALL(drop_while_watched(modes[i], false));
@@ -280,9 +280,9 @@ TEST(BRIDGE, two_hundred_pollables)
 {
     NEED_WASIP2();
     enum { N = 200 };
-    poise *queue = open_queue_with((poise_options){.batch = 16});
+    poise *queue = open_queue_with((poise_options){ .batch = 16 });
     int32_t handle[N];
-    bool came[N] = {false};
+    bool came[N] = { false };
     int missing = N;
     for (int i = 0; i < N; i++) {
         handle[i] = in((uint64_t)(i % 20 * MS));
@@ -329,7 +329,7 @@ TEST(BRIDGE, name_lookup)
     instance_network_own_network_t network = instance_network_instance_network();
     ip_name_lookup_own_resolve_address_stream_t stream;
     ip_name_lookup_error_code_t error = 0;
-    wasip2_string_t name = {(uint8_t *)(uintptr_t)"localhost", 9};
+    wasip2_string_t name = { (uint8_t *)(uintptr_t)"localhost", 9 };
     int addresses = 0;
     CHECK(ip_name_lookup_resolve_addresses(network_borrow_network(network), &name, &stream, &error));
     ip_name_lookup_borrow_resolve_address_stream_t borrowed = ip_name_lookup_borrow_resolve_address_stream(stream);
@@ -379,7 +379,8 @@ TEST(BRIDGE, standard_input_pollable)
     CHECK_INT(poise_unwatch(queue, poise_fd(0)), 0);
     CHECK_INT(poise_unwatch(queue, poise_pollable(handle)), 0);
     drop(handle);
-    if (!host_is("jco")) /* its get-stdin gives libc's stream once more, which has libc's pollable: the drop would trap */
+    if (!host_is(
+            "jco")) /* its get-stdin gives libc's stream once more, which has libc's pollable: the drop would trap */
         streams_input_stream_drop_own(stream);
     poise_close(queue);
 }

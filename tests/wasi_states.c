@@ -22,7 +22,7 @@
 
 /* ---- what the tests of this file say when they fail ---------------------------------------------------------------- */
 
-static const uint32_t modes[] = {0, POISE_EDGE, POISE_ONESHOT};
+static const uint32_t modes[] = { 0, POISE_EDGE, POISE_ONESHOT };
 static char context[96]; /* which mode, which direction */
 
 static const char *mode_name(uint32_t mode)
@@ -36,21 +36,21 @@ static void set_context(uint32_t mode, uint32_t directions, const char *more)
              directions & W ? " room" : "", more);
 }
 
-#define EXPECT(expression)                                                                                             \
-    do {                                                                                                               \
-        if (!(expression)) {                                                                                           \
-            test_failed(__FILE__, __LINE__, "%s (%s)", #expression, context);                                          \
-            return;                                                                                                    \
-        }                                                                                                              \
+#define EXPECT(expression)                                                    \
+    do {                                                                      \
+        if (!(expression)) {                                                  \
+            test_failed(__FILE__, __LINE__, "%s (%s)", #expression, context); \
+            return;                                                           \
+        }                                                                     \
     } while (0)
 
-#define EXPECT_INT(actual, expected)                                                                                   \
-    do {                                                                                                               \
-        long long actual_ = (long long)(actual), expected_ = (long long)(expected);                                    \
-        if (actual_ != expected_) {                                                                                    \
-            test_failed(__FILE__, __LINE__, "%s is %lld, not %lld (%s)", #actual, actual_, expected_, context);        \
-            return;                                                                                                    \
-        }                                                                                                              \
+#define EXPECT_INT(actual, expected)                                                                            \
+    do {                                                                                                        \
+        long long actual_ = (long long)(actual), expected_ = (long long)(expected);                             \
+        if (actual_ != expected_) {                                                                             \
+            test_failed(__FILE__, __LINE__, "%s is %lld, not %lld (%s)", #actual, actual_, expected_, context); \
+            return;                                                                                             \
+        }                                                                                                       \
     } while (0)
 
 /* ---- sockets ------------------------------------------------------------------------------------------------------ */
@@ -97,7 +97,7 @@ static int udp_socket(void)
 static void datagram(int fd, uint16_t port)
 {
     struct sockaddr_in address = loopback(port);
-    struct pollfd room = {.fd = fd, .events = POLLOUT};
+    struct pollfd room = { .fd = fd, .events = POLLOUT };
     for (int i = 0; sendto(fd, "x", 1, 0, (struct sockaddr *)&address, sizeof address) < 0; i++) {
         MUST(errno == EAGAIN && i < 100);
         poll(&room, 1, 100);
@@ -106,7 +106,7 @@ static void datagram(int fd, uint16_t port)
 
 static bool own_poll(int fd, short events, int milliseconds)
 {
-    struct pollfd one = {.fd = fd, .events = events};
+    struct pollfd one = { .fd = fd, .events = events };
     return poll(&one, 1, milliseconds) > 0;
 }
 
@@ -132,13 +132,14 @@ static void hold(struct subject *subject, int fd) { subject->others[subject->n++
 
 static void dispose(struct subject *subject)
 {
-    for (int i = 0; i < subject->n; i++) /* the peer first: wasmtime 48 lets close wait until it has taken all that was sent */
+    for (int i = 0; i < subject->n;
+         i++) /* the peer first: wasmtime 48 lets close wait until it has taken all that was sent */
         close(subject->others[i]);
     if (subject->fd > 2)
         close(subject->fd);
 }
 
-static struct subject make_tcp_unbound(void) { return (struct subject){.fd = tcp_socket()}; }
+static struct subject make_tcp_unbound(void) { return (struct subject){ .fd = tcp_socket() }; }
 
 static struct subject make_tcp_bound(void)
 {
@@ -150,7 +151,7 @@ static struct subject make_tcp_bound(void)
 static struct subject make_tcp_listening(void)
 {
     uint16_t port;
-    return (struct subject){.fd = tcp_listen(&port)};
+    return (struct subject){ .fd = tcp_listen(&port) };
 }
 
 static struct subject make_tcp_pending(void)
@@ -164,7 +165,8 @@ static struct subject make_tcp_pending(void)
 /* A listener whose backlog is full lets the next one wait: the last of `others` but one is the listener, the rest fill it. */
 static struct subject make_tcp_connecting(void)
 {
-    struct subject subject = {.fd = -1, .why = "the host accepts connections before the program does: none stays under way"};
+    struct subject subject = { .fd = -1,
+                               .why = "the host accepts connections before the program does: none stays under way" };
     int listener = tcp_socket();
     bind_loopback(listener);
     MUST(listen(listener, 1) == 0);
@@ -184,7 +186,7 @@ static struct subject make_tcp_connected(void)
 {
     int fd[2];
     tcp_pair(fd);
-    struct subject subject = {.fd = fd[0]};
+    struct subject subject = { .fd = fd[0] };
     hold(&subject, fd[1]);
     return subject;
 }
@@ -221,7 +223,7 @@ static struct subject make_tcp_refused(void)
 {
     uint16_t port;
     int nobody = refusing(&port);
-    struct subject subject = {.fd = tcp_connect_start(port)};
+    struct subject subject = { .fd = tcp_connect_start(port) };
     hold(&subject, nobody);
     (void)own_poll(subject.fd, POLLOUT, 1000);
     return subject;
@@ -267,7 +269,7 @@ static struct subject make_tcp_reset(void)
     return subject;
 }
 
-static struct subject make_udp_unbound(void) { return (struct subject){.fd = udp_socket()}; }
+static struct subject make_udp_unbound(void) { return (struct subject){ .fd = udp_socket() }; }
 
 static struct subject make_udp_bound(void)
 {
@@ -281,7 +283,8 @@ static struct subject make_udp_with_datagram(void)
     struct subject subject = make_udp_bound();
     int peer = make_udp_bound().fd;
     hold(&subject, peer);
-    (void)own_poll(subject.fd, POLLIN, 0); /* jco loses what comes before somebody asks (tests/reproducers/udp_early_jco.c) */
+    (void)own_poll(subject.fd, POLLIN,
+                   0); /* jco loses what comes before somebody asks (tests/reproducers/udp_early_jco.c) */
     datagram(peer, port_of(subject.fd));
     await_readable(subject.fd);
     return subject;
@@ -308,7 +311,7 @@ static struct subject make_udp_reconnected(void)
 
 static struct subject make_file(void)
 {
-    struct subject subject = {.fd = open_file(), .why = "the host was given no folder"};
+    struct subject subject = { .fd = open_file(), .why = "the host was given no folder" };
     return subject;
 }
 
@@ -400,7 +403,7 @@ static void check_state(struct subject (*make)(void), struct expected native, st
         dispose(&subject);
         return;
     }
-    static const uint32_t watched[] = {R, W, R | W};
+    static const uint32_t watched[] = { R, W, R | W };
     for (int own = 0; own < 2; own++) { /* the second time after the program has asked poll(2) itself */
         for (int i = 0; i < 3 && !test_over; i++)
             for (int j = 0; j < 3 && !test_over; j++)
@@ -411,7 +414,7 @@ static void check_state(struct subject (*make)(void), struct expected native, st
     dispose(&subject);
 }
 
-#define EXPECTED(...) ((struct expected){__VA_ARGS__})
+#define EXPECTED(...) ((struct expected){ __VA_ARGS__ })
 #define SAME(...) EXPECTED(__VA_ARGS__), EXPECTED(__VA_ARGS__)
 #define NATIVE(...) EXPECTED(__VA_ARGS__)
 #define WASI(...) EXPECTED(__VA_ARGS__)
@@ -430,11 +433,14 @@ TEST(BRIDGE, tcp_refused)
     uint32_t error = backend_is("wasip2") ? POISE_ERROR : 0;
     check_state(make_tcp_refused, NATIVE(.ready = R | W), WASI(.ready = R | W, .flags = error));
 }
-TEST(BRIDGE, tcp_half_closed) { check_state(make_tcp_half_closed, NATIVE(.ready = R | W, .flags = POISE_READ_CLOSED), WASI(.ready = R | W)); }
-#define NEED_OWN_SHUTDOWN()                                                                                            \
-    do {                                                                                                               \
-        if (host_is("jco"))                                                                                            \
-            SKIP("jco does not report the end of what the program itself has shut down");                              \
+TEST(BRIDGE, tcp_half_closed)
+{
+    check_state(make_tcp_half_closed, NATIVE(.ready = R | W, .flags = POISE_READ_CLOSED), WASI(.ready = R | W));
+}
+#define NEED_OWN_SHUTDOWN()                                                               \
+    do {                                                                                  \
+        if (host_is("jco"))                                                               \
+            SKIP("jco does not report the end of what the program itself has shut down"); \
     } while (0)
 
 TEST(BRIDGE, tcp_shut_read)
@@ -464,8 +470,8 @@ TEST(BRIDGE, udp_reconnected) { check_state(make_udp_reconnected, SAME(.ready = 
 TEST(BRIDGE, file) { check_state(make_file, SAME(.ready = R | W)); }
 
 /* What standard input and output are is the runner's choice: poll(2) says what there is to expect of input. */
-static struct subject make_standard_input(void) { return (struct subject){.fd = 0}; }
-static struct subject make_standard_output(void) { return (struct subject){.fd = 1}; }
+static struct subject make_standard_input(void) { return (struct subject){ .fd = 0 }; }
+static struct subject make_standard_output(void) { return (struct subject){ .fd = 1 }; }
 
 TEST(BRIDGE, standard_input)
 {
@@ -492,9 +498,10 @@ TEST(BRIDGE, closed)
 
 /* All but make_tcp_full: the close of that one would wait for ever on wasmtime 48 (tests/reproducers/close_waits_48.c). */
 static struct subject (*const all_states[])(void) = {
-    make_tcp_unbound, make_tcp_bound,     make_tcp_listening,   make_tcp_pending, make_tcp_connecting, make_tcp_connected, make_tcp_with_bytes,
-    make_tcp_refused,   make_tcp_half_closed, make_tcp_shut_read, make_tcp_shut_write, make_tcp_shut_both, make_tcp_peer_closed,
-    make_tcp_reset,      make_udp_unbound,   make_udp_bound,      make_udp_with_datagram, make_udp_connected, make_udp_reconnected, make_file,
+    make_tcp_unbound,    make_tcp_bound,         make_tcp_listening,   make_tcp_pending,     make_tcp_connecting,
+    make_tcp_connected,  make_tcp_with_bytes,    make_tcp_refused,     make_tcp_half_closed, make_tcp_shut_read,
+    make_tcp_shut_write, make_tcp_shut_both,     make_tcp_peer_closed, make_tcp_reset,       make_udp_unbound,
+    make_udp_bound,      make_udp_with_datagram, make_udp_connected,   make_udp_reconnected, make_file,
 };
 
 enum { STATES = sizeof all_states / sizeof all_states[0] };
@@ -578,7 +585,7 @@ static void check_reused(poise *queue, int from, int to, uint32_t mode, bool unw
     EXPECT_INT(poise_watch(queue, poise_fd(other.fd), R | W | mode, &to), 0);
     if (other.fd != number && !unwatched)
         EXPECT_INT(poise_unwatch(queue, poise_fd(number)), 0);
-    struct pollfd asked = {.fd = other.fd, .events = POLLIN | POLLOUT};
+    struct pollfd asked = { .fd = other.fd, .events = POLLIN | POLLOUT };
     bool expected = poll(&asked, 1, 0) > 0;
     uint32_t ready = 0;
     for (int i = 0; i < 3 && ready == 0; i++) { /* not of the wait before: none of it was left */
@@ -674,7 +681,7 @@ static void must_be_quiet(struct journey *journey)
 
 static void listen_while_watched(uint32_t mode, bool own)
 {
-    struct journey journey = {open_queue(), tcp_socket(), 0, mode, own};
+    struct journey journey = { open_queue(), tcp_socket(), 0, mode, own };
     CALL(watch_for(&journey, R));
     if (on_wasi()) /* Linux says that it is hung up */
         CALL(must_be_quiet(&journey));
@@ -703,12 +710,12 @@ static void listen_while_watched(uint32_t mode, bool own)
     poise_close(journey.queue);
 }
 
-#define EACH_MODE(call)                                                                                                \
-    do {                                                                                                               \
-        NEED_SOCKETS();                                                                                                \
-        for (int mode_ = 0; mode_ < 3; mode_++)                                                                        \
-            for (int own_ = 0; own_ < 2; own_++)                                                                       \
-                CALL(call);                                                                                            \
+#define EACH_MODE(call)                          \
+    do {                                         \
+        NEED_SOCKETS();                          \
+        for (int mode_ = 0; mode_ < 3; mode_++)  \
+            for (int own_ = 0; own_ < 2; own_++) \
+                CALL(call);                      \
     } while (0)
 
 TEST(BRIDGE, from_unbound_to_listening) { EACH_MODE(listen_while_watched(modes[mode_], own_)); }
@@ -719,7 +726,7 @@ static void connect_while_watched(uint32_t mode, bool own, int watched, uint32_t
 {
     uint16_t port;
     int listener = tcp_listen(&port);
-    struct journey journey = {open_queue(), tcp_socket(), 0, mode, own};
+    struct journey journey = { open_queue(), tcp_socket(), 0, mode, own };
     if (watched == WATCHED_UNBOUND) {
         CALL(watch_for(&journey, directions));
         struct seen seen;
@@ -769,11 +776,26 @@ static void connect_while_watched(uint32_t mode, bool own, int watched, uint32_t
     poise_close(journey.queue);
 }
 
-TEST(BRIDGE, from_unbound_to_half_closed) { EACH_MODE(connect_while_watched(modes[mode_], own_, WATCHED_UNBOUND, R | W)); }
-TEST(BRIDGE, from_connecting_to_half_closed) { EACH_MODE(connect_while_watched(modes[mode_], own_, WATCHED_CONNECTING, R | W)); }
-TEST(BRIDGE, from_connecting_watched_for_room) { EACH_MODE(connect_while_watched(modes[mode_], own_, WATCHED_CONNECTING, W)); }
-TEST(BRIDGE, from_connecting_watched_for_input) { EACH_MODE(connect_while_watched(modes[mode_], own_, WATCHED_CONNECTING, R)); }
-TEST(BRIDGE, from_connected_to_half_closed) { EACH_MODE(connect_while_watched(modes[mode_], own_, WATCHED_CONNECTED, R | W)); }
+TEST(BRIDGE, from_unbound_to_half_closed)
+{
+    EACH_MODE(connect_while_watched(modes[mode_], own_, WATCHED_UNBOUND, R | W));
+}
+TEST(BRIDGE, from_connecting_to_half_closed)
+{
+    EACH_MODE(connect_while_watched(modes[mode_], own_, WATCHED_CONNECTING, R | W));
+}
+TEST(BRIDGE, from_connecting_watched_for_room)
+{
+    EACH_MODE(connect_while_watched(modes[mode_], own_, WATCHED_CONNECTING, W));
+}
+TEST(BRIDGE, from_connecting_watched_for_input)
+{
+    EACH_MODE(connect_while_watched(modes[mode_], own_, WATCHED_CONNECTING, R));
+}
+TEST(BRIDGE, from_connected_to_half_closed)
+{
+    EACH_MODE(connect_while_watched(modes[mode_], own_, WATCHED_CONNECTED, R | W));
+}
 
 /* A connect that takes its time: the listener's backlog is full, and only the second SYN, a second later, finds room. */
 static void connect_slowly(uint32_t mode)
@@ -784,7 +806,7 @@ static void connect_slowly(uint32_t mode)
         dispose(&subject);
         return;
     }
-    struct journey journey = {open_queue(), subject.fd, 0, mode, false};
+    struct journey journey = { open_queue(), subject.fd, 0, mode, false };
     CALL(watch_for(&journey, R | W));
     CALL(check_idle(journey.queue));
     int listener = subject.others[0], accepted[8], n = 0;
@@ -816,7 +838,7 @@ static void connect_twice(uint32_t mode, bool own)
 {
     uint16_t port;
     int listener = tcp_listen(&port);
-    struct journey journey = {open_queue(), tcp_connect_start(port), 0, mode, own};
+    struct journey journey = { open_queue(), tcp_connect_start(port), 0, mode, own };
     CALL(watch_for(&journey, W));
     int result = connect_loopback(journey.fd, port);
     EXPECT(result == 0 || result == -EALREADY || result == -EISCONN || result == -EINPROGRESS);
@@ -838,7 +860,7 @@ static void refused_while_watched(uint32_t mode, bool own, bool from_unbound)
 {
     uint16_t port;
     int nobody = refusing(&port);
-    struct journey journey = {open_queue(), tcp_socket(), 0, mode, own};
+    struct journey journey = { open_queue(), tcp_socket(), 0, mode, own };
     if (from_unbound)
         CALL(watch_for(&journey, R | W));
     int result = connect_loopback(journey.fd, port);
@@ -878,7 +900,7 @@ TEST(BRIDGE, from_connecting_to_refused) { EACH_MODE(refused_while_watched(modes
 /* Connected, connected again: each time other handles stand behind the same number. */
 static void reconnect_while_watched(uint32_t mode, bool own)
 {
-    struct journey journey = {open_queue(), udp_socket(), 0, mode, own};
+    struct journey journey = { open_queue(), udp_socket(), 0, mode, own };
     bind_loopback(journey.fd);
     CALL(watch_for(&journey, R));
     CALL(must_be_quiet(&journey));
@@ -909,7 +931,7 @@ static void reconnect_while_watched(uint32_t mode, bool own)
 /* Watched for room alone: no host keeps a task that receives. */
 static void reconnect_for_room(uint32_t mode, bool own)
 {
-    struct journey journey = {open_queue(), udp_socket(), 0, mode, false};
+    struct journey journey = { open_queue(), udp_socket(), 0, mode, false };
     bind_loopback(journey.fd);
     CALL(watch_for(&journey, W));
     CALL(must_come(&journey, W));
@@ -940,13 +962,14 @@ TEST(BRIDGE, udp_from_bound_to_reconnected)
 /* Watched while nothing stands behind it; a send binds it. */
 static void bind_by_sending(uint32_t mode, bool own)
 {
-    struct journey journey = {open_queue(), udp_socket(), 0, mode, own};
+    struct journey journey = { open_queue(), udp_socket(), 0, mode, own };
     int peer = make_udp_bound().fd;
     CALL(watch_for(&journey, R));
     struct seen seen;
     EXPECT(wait_all(journey.queue, 0, &seen) >= 0); /* ready, under WASI: a receive would not wait */
     look(&journey);
-    if (connect_loopback(journey.fd, port_of(peer)) != 0) /* libc's sendto of an unbound socket binds it, too, where it can */
+    if (connect_loopback(journey.fd, port_of(peer)) !=
+        0) /* libc's sendto of an unbound socket binds it, too, where it can */
         bind_loopback(journey.fd);
     CALL(rearm(&journey));
     CALL(must_be_quiet(&journey));
@@ -968,7 +991,7 @@ TEST(BRIDGE, two_queues_one_connect)
     for (int i = 0; i < 3; i++) {
         uint16_t port;
         int listener = tcp_listen(&port);
-        struct journey one = {open_queue(), tcp_connect_start(port), 0, modes[i], false}, two = one;
+        struct journey one = { open_queue(), tcp_connect_start(port), 0, modes[i], false }, two = one;
         two.queue = open_queue();
         CALL(watch_for(&one, R | W));
         CALL(watch_for(&two, R | W));
@@ -1008,7 +1031,7 @@ TEST(BRIDGE, paused_on_the_way)
     for (int i = 0; i < 3; i++) {
         uint16_t port;
         int listener = tcp_listen(&port);
-        struct journey journey = {open_queue(), tcp_connect_start(port), 0, modes[i], false};
+        struct journey journey = { open_queue(), tcp_connect_start(port), 0, modes[i], false };
         struct seen seen;
         CALL(watch_for(&journey, R | W));
         EXPECT(wait_all(journey.queue, 0, &seen) >= 0);

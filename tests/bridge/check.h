@@ -14,12 +14,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CHECK(expression)                                                                                              \
-    do {                                                                                                               \
-        if (!(expression)) {                                                                                           \
-            printf("failed: %s:%d: %s (errno: %s)\n", __FILE__, __LINE__, #expression, strerror(errno));               \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
+#define CHECK(expression)                                                                                \
+    do {                                                                                                 \
+        if (!(expression)) {                                                                             \
+            printf("failed: %s:%d: %s (errno: %s)\n", __FILE__, __LINE__, #expression, strerror(errno)); \
+            exit(1);                                                                                     \
+        }                                                                                                \
     } while (0)
 
 /* A connected TCP pair on the loopback, non-blocking. */
@@ -42,7 +42,7 @@ static inline void tcp_pair(int fd[2])
 
 static inline bool own_poll(int fd, short events, int milliseconds)
 {
-    struct pollfd one = {.fd = fd, .events = events};
+    struct pollfd one = { .fd = fd, .events = events };
     return poll(&one, 1, milliseconds) == 1 && (one.revents & events) != 0;
 }
 

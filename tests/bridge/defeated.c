@@ -6,7 +6,7 @@
 int main(void)
 {
     poise *queue = NULL;
-    poise_options options = {.size = sizeof options, .backend = "wasip2"};
+    poise_options options = { .size = sizeof options, .backend = "wasip2" };
     int none;
     check_queue("poll");
     CHECK(poise_open(&queue, &options) == -ENOTSUP && queue == NULL);

@@ -5,7 +5,7 @@
 
 int main(void)
 {
-    static const char *const names[] = {"wasip2", "poll"};
+    static const char *const names[] = { "wasip2", "poll" };
     check_queue("wasip2");
     for (int i = 0; i < 2; i++) {
         CHECK(setenv("POISE_BACKEND", names[i], 1) == 0);

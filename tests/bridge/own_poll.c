@@ -21,7 +21,7 @@ int main(void)
         CHECK(own_poll(fd[0], POLLIN, 5000));
         CHECK(wait_for(queue, fd) & POISE_READABLE);
         send_byte(other[1]);
-        struct pollfd two[2] = {{.fd = fd[0], .events = POLLIN}, {.fd = other[0], .events = POLLIN}};
+        struct pollfd two[2] = { { .fd = fd[0], .events = POLLIN }, { .fd = other[0], .events = POLLIN } };
         while (poll(two, 2, 5000) == 1 && !(two[1].revents & POLLIN))
             ;
         CHECK(two[1].revents & POLLIN);
@@ -30,7 +30,7 @@ int main(void)
             ;
         CHECK(!own_poll(other[0], POLLIN, 0) || recv(other[0], &byte, 1, 0) < 0);
         fd_set set;
-        struct timeval none = {0, 0};
+        struct timeval none = { 0, 0 };
         FD_ZERO(&set);
         FD_SET(fd[0], &set);
         CHECK(select(fd[0] + 1, NULL, &set, NULL, &none) == 1);

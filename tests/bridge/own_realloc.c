@@ -8,7 +8,7 @@ void *cabi_import_realloc(void *block, size_t old, size_t align, size_t size);
 static unsigned own_calls;
 
 __attribute__((__export_name__("cabi_import_realloc"))) void *cabi_import_realloc(void *block, size_t old, size_t align,
-                                                                                   size_t size)
+                                                                                  size_t size)
 {
     (void)old;
     own_calls++;

@@ -12,14 +12,14 @@
 
 int main(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t size = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0), connected = 0;
     if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 1) ||
         getsockname(listener, (struct sockaddr *)&address, &size))
         return 1;
     for (int i = 0; i < 20; i++) {
-        struct pollfd room = {.fd = socket(AF_INET, SOCK_STREAM, 0), .events = POLLOUT};
+        struct pollfd room = { .fd = socket(AF_INET, SOCK_STREAM, 0), .events = POLLOUT };
         fcntl(room.fd, F_SETFL, O_NONBLOCK);
         connect(room.fd, (struct sockaddr *)&address, size);
         connected += poll(&room, 1, 50) == 1;

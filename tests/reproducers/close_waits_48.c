@@ -15,7 +15,7 @@
 int main(void)
 {
     static char block[65536];
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t size = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
     if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 8) ||
@@ -23,7 +23,7 @@ int main(void)
         return 1;
     int server = accept(listener, NULL, NULL); /* reads nothing */
     fcntl(client, F_SETFL, O_NONBLOCK);
-    struct pollfd room = {.fd = client, .events = POLLOUT};
+    struct pollfd room = { .fd = client, .events = POLLOUT };
     do
         while (send(client, block, sizeof block, 0) > 0)
             ;

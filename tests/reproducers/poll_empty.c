@@ -12,8 +12,8 @@
 int main(int argc, char **argv)
 {
     (void)argv;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct pollfd waiting = {.fd = socket(AF_INET, SOCK_STREAM, 0), .events = POLLOUT};
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct pollfd waiting = { .fd = socket(AF_INET, SOCK_STREAM, 0), .events = POLLOUT };
     if (bind(waiting.fd, (struct sockaddr *)&address, sizeof address) || listen(waiting.fd, 8))
         return 1;
     printf("poll returns %d\n", argc > 1 ? poll(&waiting, 1, -1) : poll(NULL, 0, -1));

@@ -11,9 +11,9 @@
 int main(void)
 {
     static struct pollfd fds[4000];
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     for (int i = 0; i < 4000; i++) {
-        fds[i] = (struct pollfd){.fd = socket(AF_INET, SOCK_DGRAM, 0), .events = POLLIN};
+        fds[i] = (struct pollfd){ .fd = socket(AF_INET, SOCK_DGRAM, 0), .events = POLLIN };
         if (bind(fds[i].fd, (struct sockaddr *)&address, sizeof address))
             return 1;
     }

@@ -13,7 +13,7 @@ enum { N = 200 };
 
 int main(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t size = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, N) ||
@@ -25,9 +25,9 @@ int main(void)
         int client = socket(AF_INET, SOCK_STREAM, 0);
         if (connect(client, (struct sockaddr *)&address, size))
             return 1;
-        fds[i] = (struct pollfd){.fd = accept(listener, NULL, NULL), .events = POLLIN};
+        fds[i] = (struct pollfd){ .fd = accept(listener, NULL, NULL), .events = POLLIN };
         while (send(client, "x", 1, 0) != 1)
-            poll(&(struct pollfd){.fd = client, .events = POLLOUT}, 1, 10);
+            poll(&(struct pollfd){ .fd = client, .events = POLLOUT }, 1, 10);
         poll(&fds[i], 1, 1000); /* alone, each is reported */
     }
     int ready = 0, total = 0;

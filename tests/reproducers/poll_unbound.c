@@ -14,9 +14,9 @@
 
 int main(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct pollfd two[2] = {{.fd = socket(AF_INET, SOCK_DGRAM, 0), .events = POLLOUT},
-                            {.fd = socket(AF_INET, SOCK_STREAM, 0), .events = POLLOUT}};
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct pollfd two[2] = { { .fd = socket(AF_INET, SOCK_DGRAM, 0), .events = POLLOUT },
+                             { .fd = socket(AF_INET, SOCK_STREAM, 0), .events = POLLOUT } };
     if (bind(two[0].fd, (struct sockaddr *)&address, sizeof address))
         return 1;
     int result = poll(two, 2, 100);

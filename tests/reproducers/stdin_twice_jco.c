@@ -9,7 +9,7 @@
 
 int main(void)
 {
-    struct pollfd input = {.fd = 0, .events = POLLIN};
+    struct pollfd input = { .fd = 0, .events = POLLIN };
     poll(&input, 1, 0);
     streams_input_stream_drop_own(stdin_get_stdin());
     puts("dropped");

@@ -15,13 +15,14 @@ int main(int argc, char **argv)
     (void)argv;
     int came = 0;
     for (int i = 0; i < 20; i++) {
-        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, any = address;
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) },
+                           any = address;
         socklen_t size = sizeof address;
         int receiver = socket(AF_INET, SOCK_DGRAM, 0), sender = socket(AF_INET, SOCK_DGRAM, 0);
         if (bind(receiver, (struct sockaddr *)&address, size) || bind(sender, (struct sockaddr *)&any, size) ||
             getsockname(receiver, (struct sockaddr *)&address, &size))
             return 1;
-        struct pollfd waiting = {.fd = receiver, .events = POLLIN};
+        struct pollfd waiting = { .fd = receiver, .events = POLLIN };
         if (argc > 1)
             poll(&waiting, 1, 0);
         sendto(sender, "x", 1, 0, (struct sockaddr *)&address, size);

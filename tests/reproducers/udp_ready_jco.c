@@ -13,7 +13,7 @@
 
 int main(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, any = address;
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) }, any = address;
     socklen_t size = sizeof address;
     char byte;
     int receiver = socket(AF_INET, SOCK_DGRAM, 0), sender = socket(AF_INET, SOCK_DGRAM, 0);
@@ -21,7 +21,7 @@ int main(void)
         getsockname(receiver, (struct sockaddr *)&address, &size))
         return 1;
     fcntl(receiver, F_SETFL, O_NONBLOCK);
-    struct pollfd waiting = {.fd = receiver, .events = POLLIN};
+    struct pollfd waiting = { .fd = receiver, .events = POLLIN };
     poll(&waiting, 1, 0);
     sendto(sender, "x", 1, 0, (struct sockaddr *)&address, size);
     poll(&waiting, 1, 1000);

@@ -308,13 +308,10 @@ static int watch(poise *queue, poise_source source, uint32_t interest, void *dat
     struct slot before = *slot;
     if (slot->error == EBADF) { /* parked, and that not taken: the number is open again, or arm says so */
         slot->ready = 0;
-        slot->error = 0;
     }
-    if (!(queue->backend->features &
-          KERNEL_MODES)) { /* the number may be another file's now: hints must be true of it */
-        slot->ready &= DIRECTIONS;
-        slot->error = 0;
-    }
+    slot->ready &=
+        DIRECTIONS; /* the number may be another file's now, and hints must be true: level tells them again */
+    slot->error = 0;
     slot->interest = (uint16_t)interest;
     slot->quiet = 0;
     slot->state &= (uint8_t)~(unsigned)SLOT_DISARMED;
@@ -333,7 +330,7 @@ static int watch(poise *queue, poise_source source, uint32_t interest, void *dat
         return result;
     }
     slot->data = data;
-    slot->ready &= (uint16_t)((interest & DIRECTIONS) | HINTS);
+    slot->ready &= (uint16_t)interest;
     slot->state &= (uint8_t)~(unsigned)(SLOT_ALWAYS | SLOT_NEW);
     slot->state |= result == ALWAYS_READY ? SLOT_ALWAYS : 0;
     settle(queue, index);

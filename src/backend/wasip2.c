@@ -3,7 +3,7 @@
  * WASI 0.2: one host call, wasi:io/poll.poll, on the pollables that stand behind the sources (wasi/bridge.c) and on any
  * other.
  *
- * The traps of its hosts (wasmtime 47 and 48, jco 1.35) and libc:
+ * The traps of its hosts (wasmtime 47 and 48, jco-transpile 0.15) and libc:
  *  1. An empty list traps, and so does a handle that was dropped: a wait on nothing is -EDEADLK, and the bridge says
  *     what libc drops.
  *  2. One call does not report all that is ready: wasmtime (tokio) gives a component a budget of 128 steps, which

@@ -19,8 +19,7 @@ enum slot_state {
     SLOT_NEW = 1 << 5,       /* its first poise_watch is under way: unknown to the backend */
 };
 
-/* A watched source. The generation tells one user of a slot from the next: a report that comes late finds it changed.
- */
+/* A watched source. The generation tells one user of a slot from the next: a report that is late finds it changed. */
 struct slot {
     void *data;
     poise_source source;

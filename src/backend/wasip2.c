@@ -274,8 +274,7 @@ static int error_of(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : 0;
 }
 
-/* Captures what stands behind a source now. Stays loose if there is no handle for a direction that is wanted (trap 7).
- */
+/* Captures what stands behind a source now. It stays loose if a direction that is wanted has no handle (trap 7). */
 static void capture(struct poise *queue, uint32_t index)
 {
     struct set *set = set_of(queue);

@@ -1,5 +1,4 @@
-/* The few host calls of wasi:io/poll and wasi:clocks that the wait needs, counted, and without allocation: see host.c.
- */
+/* The few host calls of wasi:io/poll and wasi:clocks that the wait needs, counted, without allocation: see host.c. */
 #ifndef POISE_HOST_H
 #define POISE_HOST_H
 
@@ -19,8 +18,7 @@ extern struct host_calls {
 /* wasi:io/poll.poll as it is. The list must not be empty; the result comes from the program's allocator. */
 void poise__host_poll_raw(const int32_t *handles, size_t n, struct host_list *result);
 
-/* The same, with the result in a buffer of ours. Returns how many are ready (at most room), their positions in ready.
- */
+/* The same, with the result in a buffer of ours: the positions of what is ready. Returns how many (at most room). */
 uint32_t poise__host_poll(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t room);
 
 int32_t poise__host_instant(uint64_t deadline_ns); /* a pollable that is ready at that moment; the caller drops it */

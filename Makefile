@@ -8,7 +8,7 @@ OPTIONS = -DPOISE_WERROR=OFF
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL = native
-.PHONY: native wasip2 wasip1 setup demo check bench install install-wasip2 clean help
+.PHONY: native wasip2 wasip1 setup demo check bench install install-wasip2 install-wasip1 clean help
 
 native: cmake-is-there ## the native library: build/release/libpoise.a and libpoise.so (this is what `make` alone does)
 	cmake --preset release -DCMAKE_INSTALL_PREFIX:PATH="$(PREFIX)" >/dev/null
@@ -34,7 +34,7 @@ check: setup ## every test (about 20 minutes); tools/check --list names the part
 bench: setup ## poise beside raw epoll and poll(2), natively and under wasmtime: prints ratios
 	cmake --preset release >/dev/null
 	+cmake --build --preset release -j $(JOBS) --target bench
-	cmake --preset wasip2 $(WASI_OPTIONS) >/dev/null
+	cmake --preset wasip2 $(OPTIONS) >/dev/null
 	+cmake --build --preset wasip2 -j $(JOBS) --target poise bench
 	for n in '1 1' '100 1' '100 100' '1000 100'; do build/release/bench/chain $$n; done
 	for n in '1 1' '100 1' '100 100' '1000 1'; do tools/wasi-run build/wasip2/bench/pairs.wasm $$n; done
@@ -42,8 +42,10 @@ bench: setup ## poise beside raw epoll and poll(2), natively and under wasmtime:
 install: native ## libraries, headers, poise.pc, CMake package and man pages into PREFIX (DESTDIR is honoured)
 	DESTDIR="$(DESTDIR)" cmake --install build/release
 
-install-wasip2: wasip2 ## lib/wasm32-wasip2/libpoise.a and headers into PREFIX, for tools/wasi-cc with POISE_PREFIX
-	DESTDIR="$(DESTDIR)" cmake --install build/wasip2
+install-wasip2: wasip2 ## the library for components, its headers and CMake package into PREFIX (install-wasip1: for modules)
+install-wasip1: wasip1
+install-wasip2 install-wasip1:
+	DESTDIR="$(DESTDIR)" cmake --install build/$(@:install-%=%)
 
 clean: ## removes build/ (what tools/setup installed stays)
 	rm -rf build

@@ -8,6 +8,7 @@
 struct connection {
     int fd;
     size_t from, to; /* bytes[from] to bytes[to] have come, and are not sent back yet */
+    int leaves;      /* it is closed as soon as it is writable */
     char bytes[4096];
 };
 static poise *queue;
@@ -17,6 +18,12 @@ static int listener;
 static void serve(struct connection *c)
 {
     ptrdiff_t n = 1;
+    if (c->leaves) {
+        poise_unwatch(queue, poise_fd(c->fd)); /* from now on no event has `c` in it */
+        close(c->fd);
+        free(c);
+        return;
+    }
     if (c->from == c->to && (n = poise_recv(c->fd, c->bytes, sizeof c->bytes)) > 0)
         c->from = 0, c->to = (size_t)n;
     if (n > 0 && (n = poise_send(c->fd, c->bytes + c->from, c->to - c->from)) > 0)
@@ -25,9 +32,9 @@ static void serve(struct connection *c)
         poise_watch(queue, poise_fd(c->fd), c->from < c->to ? POISE_WRITABLE : POISE_READABLE, c);
         return;
     }
-    poise_unwatch(queue, poise_fd(c->fd)); /* the peer's end, or an error; from now on no event has `c` in it */
-    close(c->fd);
-    free(c);
+    c->leaves = 1; /* the peer's end, or an error; a close at once might wait for the peer (docs/recipes.md) */
+    poise_shutdown(c->fd, SHUT_WR);
+    poise_watch(queue, poise_fd(c->fd), POISE_WRITABLE, c);
 }
 
 static void take_connections(void)

@@ -9,11 +9,12 @@ int main(void)
 {
     poise *queue;
     int error = poise_open(&queue, NULL);
+    if (error == 0)
+        error = poise_watch(queue, poise_fd(STDIN_FILENO), POISE_READABLE, stdin);
     if (error < 0)
-        return fprintf(stderr, "poise_open: %s\n", strerror(-error)), 1;
+        return fprintf(stderr, "hello: %s\n", strerror(-error)), 1;
     poise_timer tick = { 0 };
     poise_timer_start(queue, &tick, poise_now() + 1000000000, &tick);
-    poise_watch(queue, poise_fd(STDIN_FILENO), POISE_READABLE, stdin);
 
     for (ssize_t n = 1; n > 0 && poise_wait(queue, POISE_FOREVER) > 0;) {
         poise_event event;

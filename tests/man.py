@@ -5,7 +5,7 @@
 * A page names nothing else.
 * Each error that a page lists exists, and is in poise's sources or headers, or comes from a system call that is named beside it.
 * Each error that the sources return by name from a public function, or that a header lists, is on its page.
-* mandoc -Tlint has nothing to say.
+* mandoc -Tlint has nothing to say, and the quotes of each rendered paragraph open and close in turn.
 """
 
 import errno
@@ -93,6 +93,19 @@ def returned():
     return found
 
 
+def rendered(page):
+    """The page as it is read, a paragraph a line."""
+    result = subprocess.run(["mandoc", "-Tascii", "-Owidth=1000", str(page)], stdout=subprocess.PIPE,
+                            text=True, check=True)
+    return [line for line in re.sub(r".\x08", "", result.stdout).splitlines() if '"' in line]
+
+
+def quotes_match(line):
+    """Every second quote closes: there is an even number of them, and no space before one that closes."""
+    parts = line.split('"')
+    return len(parts) % 2 == 1 and not any(part == "" or part[-1].isspace() for part in parts[1::2])
+
+
 def main():
     functions = declared()
     check(len(functions) > 30, "functions were found in the headers")
@@ -132,6 +145,9 @@ def main():
                                 text=True, cwd=ROOT)
         strange = [line for line in result.stdout.splitlines() if "referenced manual not found" not in line]
         check(not strange, "mandoc -Tlint:\n" + "\n".join(strange))
+        for page in pages:
+            for line in rendered(page):
+                check(quotes_match(line), f"{page.name}: quotes: {line.strip()}")
     print(f"{passed} passed, {len(failures)} failed")
     return 1 if failures else 0
 

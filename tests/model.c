@@ -419,6 +419,17 @@ static void open_pair(void)
     close(fd);
 }
 
+/* An operation failed, and not with EAGAIN: nothing is known of the object any more. */
+static void has_failed(struct object *o, const char *what)
+{
+    bool sound = o->kind == STREAM && o->peer != NULL && !o->peer_gone && !o->peer->broken && !o->broken && !o->ended &&
+                 !o->shut_in && !o->shut_out;
+    if (ON_WASI && errno == ENOTCONN && sound) {
+        fail("G1: %s: the connect was reported to have ended, and has not", what);
+    }
+    o->broken = true;
+}
+
 /* One read of at most so many bytes. False: there is nothing (more) to read. */
 static bool read_some(int fd, size_t most)
 {
@@ -438,7 +449,7 @@ static bool read_some(int fd, size_t most)
     } else if (errno == EAGAIN) {
         o->again[0] = run.tick;
     } else {
-        o->broken = true;
+        has_failed(o, "read");
     }
     return false;
 }
@@ -467,7 +478,7 @@ static bool write_some(int fd, size_t size)
     } else if (n < 0 && errno == EAGAIN) {
         o->again[1] = run.tick;
     } else if (n < 0 && errno != ENOBUFS) {
-        o->broken = true;
+        has_failed(o, "write");
     }
     return n > 0 && o->kind != REGULAR;
 }
@@ -697,7 +708,7 @@ static void check_source(struct queue *q, int fd, const poise_event *e)
     if (!excused && (e->ready & CLOSINGS & ~t.closed)) {
         fail("G15: %d gave %s, which is not true", fd, names(e->ready));
     }
-    if (ON_WASI && o != NULL && o->connecting && (directions & POISE_WRITABLE & ~said)) {
+    if (ON_WASI && !excused && o->connecting && (directions & POISE_WRITABLE & ~said)) {
         note("%d is connected", fd);
         by_number[fd]->connecting = false;
     }

@@ -381,15 +381,15 @@ TEST(NET, ipv6_apart)
     NEED_SOCKETS();
     NEED_HOST(V6);
     poise_address any6 = at("::", 0);
-    int six = poise_tcp_listen(&any6, 0);
-    CHECK(six >= 0);
-    poise_address any4 = at("0.0.0.0", port_of(six));
-    int four = poise_tcp_listen(&any4, -1);
-    if (four == -EADDRINUSE) { /* somebody else has that port: once more */
-        close(six);
+    int six, four;
+    for (int attempt = 1;; attempt++) {
         six = poise_tcp_listen(&any6, 0);
-        any4 = at("0.0.0.0", port_of(six));
+        CHECK(six >= 0);
+        poise_address any4 = at("0.0.0.0", port_of(six));
         four = poise_tcp_listen(&any4, -1);
+        if (four != -EADDRINUSE || attempt == 20)
+            break;
+        close(six); /* somebody else has that port: another one */
     }
     CHECK(four >= 0);
     poise_address there = at(V4, port_of(four));
@@ -916,6 +916,8 @@ TEST(NET, udp_reconnect_watched)
 TEST(NET, udp_refused)
 {
     NEED_SOCKETS();
+    if (host_is("jco"))
+        SKIP("jco ends a program that closes a UDP socket just before its datagram is refused");
     poise_address a = at(V4, 0), b;
     int x = poise_udp_bind(&a), y = udp_at(V4, &b);
     char byte;

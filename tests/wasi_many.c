@@ -126,10 +126,11 @@ TEST(BRIDGE, ten_thousand_pollables)
 /* `busy` sources that stay ready in level mode, and a quiet one whose byte comes from a peer: how many waits until it is seen.
  *
  * The host has a thread of its own that hears of the byte. On a machine with other work that may take as long as the system lets it,
- * and a wait takes microseconds: so a few rounds may exceed the bound, each for a fraction of a second. */
+ * and a wait takes microseconds: so a round that exceeds the bound (for a fraction of a second) is repeated, and a few may stay late.
+ * Starvation is late each time. */
 static void check_quiet_one(unsigned busy, unsigned batch, unsigned most)
 {
-    enum { ROUNDS = 40 };
+    enum { ROUNDS = 40, ATTEMPTS = 3 };
     poise *queue = open_queue_with((poise_options){ .batch = batch });
     int(*fd)[2] = malloc((busy + 1) * sizeof *fd);
     MUST(fd != NULL);
@@ -142,7 +143,7 @@ static void check_quiet_one(unsigned busy, unsigned batch, unsigned most)
     CHECK_INT(poise_watch(queue, poise_fd(fd[busy][0]), R, &fd[busy]), 0);
     unsigned rounds = scale(ROUNDS), late = 0, all = 0;
     struct calls before = calls();
-    for (unsigned round = 0; round < rounds; round++) {
+    for (unsigned round = 0, attempt = 1; round < rounds;) {
         poise_event event;
         for (int i = 0; i < 20; i++, all++) { /* busy for a while */
             CHECK(poise_wait(queue, patience()) > 0);
@@ -159,8 +160,14 @@ static void check_quiet_one(unsigned busy, unsigned batch, unsigned most)
             if (waits >= most)
                 CHECK(poise_now() - start < (uint64_t)(SECOND / 2));
         }
-        late += waits > most;
         CHECK_INT(drain_exactly(fd[busy][0], 1), 1);
+        if (waits > most && attempt < ATTEMPTS) {
+            attempt++;
+        } else {
+            late += waits > most;
+            attempt = 1;
+            round++;
+        }
     }
     CHECK(calls().yields - before.yields >= all / 32); /* the host was let look */
     if (!host_is("jco")) /* its sockets live in another thread: it is time that counts there, not waits */

@@ -92,7 +92,7 @@ POISE_API int poise_tcp_listen(const poise_address *local, int backlog);
  *     if (event.data == &resume_tag)       // and after each close() of a connection, if the listener is paused
  *         poise_watch(queue, poise_fd(listener), POISE_READABLE, &listener_tag);
  *
- * The same calls serve edge mode: watching again reports what is there. examples/echo.c does it. */
+ * The same calls serve edge mode: watching again reports what is there. examples/echo.c does it, by the timer alone. */
 POISE_API int poise_tcp_accept(int listener, poise_address *peer);
 
 /* Starts to connect, and returns the socket. Watch it for POISE_WRITABLE; then poise_tcp_connect_result tells how it
@@ -147,9 +147,11 @@ POISE_API ptrdiff_t poise_recv_from(int fd, void *bytes, size_t size, poise_addr
 
 /* how: SHUT_WR, no more will be sent (the peer then receives 0, after all that was sent before); SHUT_RD; SHUT_RDWR.
  * -ENOTCONN: not connected; -EINVAL: another `how`. [shutdown(2)]
- * To be sure that everything sent arrives: shut down SHUT_WR, receive until 0, then close. A close with bytes unread
- * resets the connection. What was sent and is still on its way when a TCP socket is closed: Linux goes on sending,
- * wasmtime 47 drops it, and on wasmtime 48 close(2) waits until the peer has taken it, for ever if it never does. */
+ * What was sent and is still on its way when a TCP socket is closed: Linux goes on sending, wasmtime 47 drops it, and
+ * on wasmtime 48 close(2) waits until the peer has taken it, for ever if it never does. So, after a time-out, too:
+ * shut down SHUT_WR, watch for POISE_WRITABLE alone, and close when that is reported (docs/recipes.md, "A close that
+ * does not wait"). A close with bytes unread resets the connection: to be sure that everything arrives, shut down
+ * SHUT_WR, receive until 0, and then do so. */
 POISE_API int poise_shutdown(int fd, int how);
 
 #ifdef __cplusplus

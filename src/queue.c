@@ -309,8 +309,8 @@ static int watch(poise *queue, poise_source source, uint32_t interest, void *dat
     if (slot->error == EBADF) { /* parked, and that not taken: the number is open again, or arm says so */
         slot->ready = 0;
     }
-    slot->ready &=
-        DIRECTIONS; /* the number may be another file's now, and hints must be true: level tells them again */
+    /* The number may be another file's now, and hints must be true: level tells them again. */
+    slot->ready &= DIRECTIONS;
     slot->error = 0;
     slot->interest = (uint16_t)interest;
     slot->quiet = 0;

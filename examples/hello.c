@@ -2,17 +2,13 @@
 #include <poise/poise.h>
 
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 int main(void)
 {
     poise *queue;
-    int error = poise_open(&queue, NULL);
-    if (error == 0)
-        error = poise_watch(queue, poise_fd(STDIN_FILENO), POISE_READABLE, stdin);
-    if (error < 0)
-        return fprintf(stderr, "hello: %s\n", strerror(-error)), 1;
+    if (poise_open(&queue, NULL) < 0 || poise_watch(queue, poise_fd(STDIN_FILENO), POISE_READABLE, stdin) < 0)
+        return fputs("hello: can't wait for standard input\n", stderr), 1;
     poise_timer tick = { 0 };
     poise_timer_start(queue, &tick, poise_now() + 1000000000, &tick);
 

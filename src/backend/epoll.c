@@ -129,8 +129,7 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
         return -ENOTSUP;
     }
     bool known = !(slot->state & (SLOT_NEW | SLOT_ALWAYS));
-    if (known &&
-        why == ARM_WATCH) { /* a report that is under way may come from another file of this number: MOD asks again */
+    if (known && why == ARM_WATCH) { /* a report under way may be of another file of this number: MOD asks again */
         slot->generation++;
         set->forgotten++;
     }
@@ -193,8 +192,7 @@ static void rebuild(struct poise *queue)
             (void)close(fresh);
             return;
         }
-    }
-    if (set->wrapper >= 0) { /* trap 1 holds for our own sets, too: a forked child may have the old one */
+        /* Trap 1 holds for our own sets, too: a forked child may have the old one. */
         (void)epoll_ctl(set->wrapper, EPOLL_CTL_DEL, old, &(struct epoll_event){ 0 });
     }
     (void)close(old);
@@ -268,6 +266,7 @@ static int wait(struct poise *queue, uint64_t until_ns)
     if (set->orphans) {
         rebuild(queue);
     }
+    bool stuck = set->orphans; /* no descriptor was free for a new set */
     int epoll = set->epoll;
     int most = (int)queue->batch;
     uint32_t forgotten = set->forgotten;
@@ -287,7 +286,7 @@ static int wait(struct poise *queue, uint64_t until_ns)
         n = epoll_wait(set->epoll, set->events, most, 0);
         wasted = take(queue, n, false);
     }
-    if (set->orphans && n > 0 && wasted == n && until_ns != 0) { /* they can't be got rid of now: at least don't spin */
+    if (stuck && n > 0 && wasted == n && until_ns != 0) { /* at least don't spin */
         queue_unlock(queue);
         (void)nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
         queue_relock(queue);

@@ -408,12 +408,13 @@ static bool report(struct poise *queue, uint32_t position, bool both)
     uint32_t ready = both ? POISE_READABLE | POISE_WRITABLE : place % 2 == IN ? POISE_READABLE : POISE_WRITABLE;
     if (slot->source.kind == KIND_POLLABLE) {
         ready = DIRECTIONS;
-    } else if (entry->handle[place % 2] != set->handles[position]) {
-        if (set->handles[position] != 0) {
+    } else if (set->handles[position] != 0) {
+        if (entry->handle[place % 2] != set->handles[position]) {
             return false; /* the other direction of the same connect: finished a moment ago */
         }
-    } else if (entry->flags & CONNECTING && set->handles[position] != 0) {
-        ready = finish_connect(queue, index, set->handles[position]);
+        if (entry->flags & CONNECTING) {
+            ready = finish_connect(queue, index, set->handles[position]);
+        }
     }
     if (slot->source.kind != KIND_POLLABLE && (set->handles[position] == 0 || entry->flags & CONNECTING)) {
         int error = error_of(slot->source.id);
@@ -427,6 +428,11 @@ static bool report(struct poise *queue, uint32_t position, bool both)
     }
     set->last = index * 2 + OUT;
     return true;
+}
+
+static uint32_t around(const struct set *set, uint32_t position)
+{
+    return position < set->count ? position : position - set->count;
 }
 
 /* Asks the host about n places from a position on, and around the end of the list, with one more handle at the end (0:
@@ -446,7 +452,7 @@ static uint32_t ask(struct poise *queue, uint32_t from, uint32_t n, int32_t extr
         memset(set->marks, 0, n);
     } else {
         for (uint32_t i = 0; i < n; i++) {
-            uint32_t position = from + i < set->count ? from + i : from + i - set->count;
+            uint32_t position = around(set, from + i);
             set->marks[position] = set->handles[position] == 0;
             found += set->marks[position];
             if (set->handles[position] != 0) {
@@ -469,7 +475,7 @@ static uint32_t ask(struct poise *queue, uint32_t from, uint32_t n, int32_t extr
         }
     }
     for (uint32_t i = 0; i < n && *added < queue->batch && found > 0; i++) {
-        uint32_t position = from + i < set->count ? from + i : from + i - set->count;
+        uint32_t position = around(set, from + i);
         if (set->marks[position] == 0) {
             continue;
         }
@@ -526,9 +532,9 @@ static void look_through(struct poise *queue, uint32_t from, unsigned *added)
     int32_t ready = yield(set);
     for (uint32_t done = 0; done < set->count && *added < queue->batch;) {
         uint32_t n = set->count - done < WINDOW ? set->count - done : WINDOW;
-        uint32_t position = from + done < set->count ? from + done : from + done - set->count;
-        uint32_t behind = position + n;
-        if (behind < set->count && set->places[behind] / 2 == set->places[behind - 1] / 2) {
+        uint32_t position = around(set, from + done);
+        uint32_t last = around(set, position + n - 1);
+        if (n > 1 && last + 1 < set->count && set->places[last + 1] / 2 == set->places[last] / 2) {
             n--; /* both directions of a source belong into one window */
         }
         uint32_t found = ask(queue, position, n, ready, added);

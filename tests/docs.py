@@ -114,6 +114,9 @@ def main(arguments):
         check(not strange, f"{path}: a machine's path: {strange}")
     number = int(re.search(r"POISE_VERSION_NUMBER (0x[0-9a-fA-F]+)", read("include/poise/poise.h"))[1], 16)
     version = f"{number >> 16}.{number >> 8 & 255}.{number & 255}"
+    for example, most in (("hello", 30), ("echo", 60), ("udp_timeout", 60)):  # they fit on a screen
+        lines = len(read(f"examples/{example}.c").splitlines())
+        check(lines <= most, f"examples/{example}.c has {lines} lines, at most {most}")
     check(f'return "{version}"' in read("src/queue.c"), f"poise_version() is {version}")
     newest = re.search(r"^## (\S+)", read("CHANGELOG.md"), re.M)
     check(newest and newest[1] == version, f"the newest entry of CHANGELOG.md is {version}")

@@ -14,9 +14,9 @@ native: cmake-is-there ## the native library: build/release/libpoise.a and libpo
 	cmake --preset release -DCMAKE_INSTALL_PREFIX:PATH="$(PREFIX)" >/dev/null
 	+cmake --build --preset release -j $(JOBS)
 
-wasip2 wasip1: cmake-is-there wasi-cc-works ## the library for a WASI 0.2 component, a WASI 0.1 module: build/wasip2/libpoise.a, build/wasip1/libpoise.a
+wasip2 wasip1: cmake-is-there wasi-cc-works ## the libraries for a WASI 0.2 component, a WASI 0.1 module: build/wasip2/libpoise*.a, build/wasip1/libpoise*.a
 	cmake --preset $@ $(OPTIONS) -DCMAKE_INSTALL_PREFIX:PATH="$(PREFIX)" >/dev/null
-	+cmake --build --preset $@ -j $(JOBS) --target poise
+	+cmake --build --preset $@ -j $(JOBS) --target poise_libraries
 
 setup: ## installs what building and testing need and this machine lacks
 	tools/setup
@@ -28,7 +28,8 @@ demo: setup ## one program, natively and as a component, talked to from outside:
 	+cmake --build --preset wasip2 -j $(JOBS) --target poise examples
 	tools/demo build/native/examples/everything build/wasip2/examples/everything.wasm
 
-check: setup ## every test (about 20 minutes); tools/check --list names the parts, tools/check PART... runs some
+check: ## every test (about 20 minutes); tools/check --list names the parts, tools/check PART... runs some
+	tools/setup --tests
 	tools/check
 
 bench: setup ## poise beside raw epoll and poll(2), natively and under wasmtime: prints ratios
@@ -39,10 +40,10 @@ bench: setup ## poise beside raw epoll and poll(2), natively and under wasmtime:
 	for n in '1 1' '100 1' '100 100' '1000 100'; do build/release/bench/chain $$n; done
 	for n in '1 1' '100 1' '100 100' '1000 1'; do tools/wasi-run build/wasip2/bench/pairs.wasm $$n; done
 
-install: native ## libraries, headers, poise.pc, CMake package and man pages into PREFIX (DESTDIR is honoured)
+install: native ## libraries, headers, .pc files, CMake package and man pages into PREFIX (DESTDIR is honoured)
 	DESTDIR="$(DESTDIR)" cmake --install build/release
 
-install-wasip2: wasip2 ## the library for components, its headers and CMake package into PREFIX (install-wasip1: for modules)
+install-wasip2: wasip2 ## the libraries for components, their headers and CMake package into PREFIX (install-wasip1: for modules)
 install-wasip1: wasip1
 install-wasip2 install-wasip1:
 	DESTDIR="$(DESTDIR)" cmake --install build/$(@:install-%=%)

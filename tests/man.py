@@ -4,7 +4,7 @@
 * Each function of include/poise/*.h has a page of its name, which names it in NAME and has its prototype in SYNOPSIS.
 * A page names nothing else.
 * Each error that a page lists exists, and is in poise's sources or headers, or comes from a system call that is named beside it.
-* Each error that the sources return by name from a public function, or that a header lists, is on its page.
+* Each error that the sources return by name from a public function, or that a header (but poise.h) lists, is on its page.
 * mandoc -Tlint has nothing to say, and the quotes of each rendered paragraph open and close in turn.
 """
 
@@ -20,6 +20,8 @@ HEADERS = sorted(ROOT.glob("include/poise/*.h"))
 SOURCES = sorted(ROOT.glob("src/**/*.[ch]"))
 # What a backend's functions return is what these return (backend.h).
 BACKEND = {"open_": "poise_open", "arm": "poise_watch", "reserve": "poise_watch", "wait": "poise_wait", "fileno_": "poise_fileno"}
+ADDONS = ("resolve", "http")  # folders of src/: libraries of their own
+LISTING_ERRORS = ("net", "loop", "resolve", "connect", "http")
 HELPERS = {"open_backend": "poise_open", "grow": "poise_watch", "watch": "poise_watch", **BACKEND}
 
 failures = []
@@ -50,6 +52,12 @@ def declared():
         for match in re.finditer(r"^(static inline [^;{]*?\b(poise_\w+)\([^;{]*\))\s*\{", text, re.M):
             found[match[2]] = normal(match[1])
     return found
+
+
+def read(page):
+    """The text of man/PAGE.3; one that is missing has been told already."""
+    path = ROOT / "man" / f"{page}.3"
+    return path.read_text() if path.is_file() else ""
 
 
 def section(text, name):
@@ -86,7 +94,8 @@ def returned():
     for source in SOURCES:
         for match in re.finditer(r"^(?:\w[\w *]*?[ *])(\w+)\([^;{]*\)\n\{\n(.*?)^\}", source.read_text(), re.M | re.S):
             name = match[1]
-            if name.startswith("poise__") or not (name.startswith("poise_") or name in HELPERS):
+            helper = name in HELPERS and source.relative_to(ROOT).parts[1] not in ADDONS
+            if name.startswith("poise__") or not (name.startswith("poise_") or helper):
                 continue
             errors = re.findall(r"(?:return|result = |[?:]) *-(E[A-Z]+)\b", match[2])
             found.setdefault(HELPERS.get(name, name), set()).update(errors)
@@ -114,7 +123,7 @@ def main():
     for function, prototype in functions.items():
         page = ROOT / "man" / f"{function}.3"
         check(page.is_file(), f"man/{function}.3 exists")
-        text = page.read_text() if page.is_file() else ""
+        text = read(function)
         check(re.search(rf"^\.Nm {function}\b", section(text, "NAME"), re.M), f"man/{function}.3 names it in NAME")
         written = prototypes(text).get(function)
         check(written == prototype, f"SYNOPSIS of {function}: {written}, and in the header {prototype}")
@@ -134,12 +143,13 @@ def main():
             check(known, f"{page.name}: there is no {name}")
     for function, errors in returned().items():
         if function in functions:
-            text = (ROOT / "man" / f"{function}.3").read_text()
+            text = read(function)
             listed = {name for name, _ in errors_of(text)}
             check(errors <= listed, f"{function} returns {errors - listed}, which its page does not list")
-    net = section((ROOT / "man/poise_net.3").read_text(), "ERRORS")
-    for name in sorted(set(re.findall(r"-(E[A-Z]+)\b", (ROOT / "include/poise/net.h").read_text())) - {"EINTR"}):
-        check(f"Er {name}" in net, f"net.h lists {name}, and poise_net.3 does not")
+    for header in LISTING_ERRORS:
+        listed = section(read(f"poise_{header}"), "ERRORS")
+        for name in sorted(set(re.findall(r"-(E[A-Z]+)\b", (ROOT / f"include/poise/{header}.h").read_text())) - {"EINTR"}):
+            check(f"Er {name}" in listed, f"{header}.h lists {name}, and poise_{header}.3 does not")
     if shutil.which("mandoc"):
         result = subprocess.run(["mandoc", "-Tlint", *map(str, pages)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                 text=True, cwd=ROOT)

@@ -170,26 +170,37 @@ def find(folder, name):
     for path in (Path(folder) / "tests" / name, Path(folder) / name):
         if path.is_file():
             return str(path.resolve())
-    sys.exit(f"run.py: there is no tests/{name} in {folder}: build it first")
+    sys.exit(f"{Path(sys.argv[0]).name}: there is no tests/{name} in {folder}: build it first")
 
 
-def columns(options, folder):
+def columns(options, folder, name="tests", environment=lambda column: {}, host_options=()):
+    """The columns that the options ask for, of the program tests/NAME; environment: what it gets in addition there."""
+    def variables(column):
+        return [f"{key}={value}" for key, value in environment(column).items()]
+
+    def component(column, host, program, arguments, silence):
+        command = [wasi_run, "--host", host, "--dir", f"{folder}::.", *host_options]
+        command += [f"--env={variable}" for variable in variables(column)]
+        return Column(column, command + [program], arguments, silence)
+
     wasi_run = str(TOP / "tools" / "wasi-run")
     found = []
     if options.native:
         for backend in ("epoll", "poll"):
-            found.append(Column(backend, [find(options.native, "tests")], ["--backend", backend], 90))
+            given = variables(backend)
+            command = (["env"] + given if given else []) + [find(options.native, name)]
+            found.append(Column(backend, command, ["--backend", backend], 90))
     if options.wasip2:
-        program = find(options.wasip2, "tests.wasm")
+        program = find(options.wasip2, f"{name}.wasm")
         for host in options.hosts.split(","):
             slow = host == "jco"
             for backend in ("wasip2", "poll"):
-                command = [wasi_run, "--host", host, "--dir", f"{folder}::.", program]
                 arguments = ["--backend", backend, "--host", host] + (["--scale", "20"] if slow else [])
-                found.append(Column(f"{backend}@{host}", command, arguments, 120 if slow else 60))
+                found.append(component(f"{backend}@{host}", host, program, arguments, 120 if slow else 60))
     if options.wasip1:
-        command = [wasi_run, "--host", "wasmtime-48", "--dir", f"{folder}::.", find(options.wasip1, "tests.wasm")]
-        found.append(Column("poll@wasip1", command, ["--backend", "poll", "--host", "wasmtime-48"], 60))
+        host = "wasmtime-48"
+        found.append(component("poll@wasip1", host, find(options.wasip1, f"{name}.wasm"),
+                               ["--backend", "poll", "--host", host], 60))
     if options.columns:
         wanted = options.columns.split(",")
         found = [column for column in found if column.name in wanted]
@@ -256,16 +267,63 @@ def print_skips(found):
     return missing
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(text):
+    """The options that every runner of such a program has."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--native", metavar="DIR")
     parser.add_argument("--wasip2", metavar="DIR")
-    parser.add_argument("--wasip1", metavar="DIR")
     parser.add_argument("--hosts", default="wasmtime-48,wasmtime-47,jco", help="of the component (%(default)s)")
     parser.add_argument("--columns", metavar="NAME,...", help="only these columns")
-    parser.add_argument("--only", metavar="TEST", nargs="+", default=[], help="only these groups (G5) or tests")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="columns at a time (%(default)s)")
     parser.add_argument("--verbose", action="store_true", help="print each test's outcome")
+    return parser
+
+
+def run_columns(found, options, names, peer, folder):
+    waiting, output = queue.Queue(), threading.Lock()
+    for column in sorted(found, key=lambda column: "jco" not in column.name):  # the slowest first
+        waiting.put(column)
+
+    def work():
+        while True:
+            try:
+                column = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                run_column(column, names, peer, folder)
+            except Exception as error:  # a column is lost, not the whole run
+                column.complaints.append(f"run.py: {error!r}")
+            with output:
+                print(f"{column.name}: {column.count('ok')} passed, {column.count('not ok')} failed, "
+                      f"{column.count('skip')} skipped, {column.seconds:.0f} s", flush=True)
+                for (group, test), (outcome, text) in column.results.items():
+                    if outcome == "not ok" or options.verbose:
+                        print(f"  {outcome} {group} {test}{': ' if text else ''}{text}", flush=True)
+                for line in column.complaints:
+                    print(f"  {line}", flush=True)
+
+    workers = [threading.Thread(target=work) for _ in range(max(1, options.jobs))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def report(found):
+    """Prints the table, the skips and the sum; returns the exit status."""
+    print_table(found)
+    failed = print_skips(found)
+    failed += sum(column.count("not ok") + bool(column.complaints) for column in found)
+    passed, skipped = (sum(column.count(outcome) for column in found) for outcome in ("ok", "skip"))
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 1 if failed else 0
+
+
+def main():
+    parser = parser_of(__doc__)
+    parser.add_argument("--wasip1", metavar="DIR")
+    parser.add_argument("--only", metavar="TEST", nargs="+", default=[], help="only these groups (G5) or tests")
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # what hosts inherit: fairness wants 10,000 descriptors
     resource.setrlimit(resource.RLIMIT_NOFILE, (most if most != resource.RLIM_INFINITY else 1 << 20, most))
@@ -275,40 +333,8 @@ def main():
         found = columns(options, folder)
         if not found:
             parser.error("nothing to run: name at least one build folder")
-        waiting, output = queue.Queue(), threading.Lock()
-        for column in sorted(found, key=lambda column: "jco" not in column.name):  # the slowest first
-            waiting.put(column)
-
-        def work():
-            while True:
-                try:
-                    column = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                try:
-                    run_column(column, options.only, peer, folder)
-                except Exception as error:  # a column is lost, not the whole run
-                    column.complaints.append(f"run.py: {error!r}")
-                with output:
-                    print(f"{column.name}: {column.count('ok')} passed, {column.count('not ok')} failed, "
-                          f"{column.count('skip')} skipped, {column.seconds:.0f} s", flush=True)
-                    for (group, test), (outcome, text) in column.results.items():
-                        if outcome == "not ok" or options.verbose:
-                            print(f"  {outcome} {group} {test}{': ' if text else ''}{text}", flush=True)
-                    for line in column.complaints:
-                        print(f"  {line}", flush=True)
-
-        workers = [threading.Thread(target=work) for _ in range(max(1, options.jobs))]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-    print_table(found)
-    failed = print_skips(found)
-    failed += sum(column.count("not ok") + bool(column.complaints) for column in found)
-    passed, skipped = (sum(column.count(outcome) for column in found) for outcome in ("ok", "skip"))
-    print(f"\n{passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+        run_columns(found, options, options.only, peer, folder)
+    return report(found)
 
 
 if __name__ == "__main__":

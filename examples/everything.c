@@ -1,16 +1,16 @@
 /* Everything in one wait: a TCP echo server, a TCP client, a UDP echo, timers, a name look-up, standard input, a waker.
  *
- *     everything [SECONDS [PORT]]
+ *     everything [SECONDS [PORT [NAME]]]
  *
- * prints its own ports, connects to PORT of 127.0.0.1 (or to its own TCP server), and then prints what came and from
- * where, one line an event. It ends with a line "quit" on standard input, or after so many seconds (10).
+ * prints its own ports, connects to PORT of 127.0.0.1 (or to its own TCP server), looks NAME up (or localhost), and then
+ * prints what came and from where, one line an event. It ends with a line "quit" on standard input, or after so many
+ * seconds (10).
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "lookup.h"
-
 #include <errno.h>
+#include <poise/resolve.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -232,29 +232,25 @@ static void on_end(struct handler *self, const poise_event *event)
 
 /* ---- a name look-up ---------------------------------------------------------------------------------------------- */
 
-static poise_source lookup;
+static poise_lookup lookup;
+static const char *name = "localhost";
 
 static void on_lookup(struct handler *self, const poise_event *event)
 {
     (void)event;
     poise_address address;
     int result;
-    while ((result = lookup_next(&address)) > 0)
-        say(self, "localhost is %.*s", (int)(strrchr(text_of(&address), ':') - text_of(&address)), text_of(&address));
-    if (result == -EAGAIN)
-        return;
-    say(self, "%s", result == 0 ? "that was all" : strerror(-result));
-    poise_unwatch(queue, lookup);
-    lookup_end();
+    while ((result = poise_lookup_next(&lookup, &address)) == 1)
+        say(self, "%s is %.*s", name, (int)(strrchr(text_of(&address), ':') - text_of(&address)), text_of(&address));
+    if (result != -EAGAIN)
+        say(self, "%s", result == 0 ? "that was all" : strerror(-result));
 }
 
 static void start_lookup(struct handler *self)
 {
-    int result = lookup_start("localhost", &lookup);
-    if (result == 0)
-        result = poise_watch(queue, lookup, POISE_READABLE, self);
+    int result = poise_lookup_start(queue, &lookup, name, 0, AF_UNSPEC, poise_now() + 5000 * MS, self);
     if (result < 0)
-        say(self, "no look-up as a source here: %s", strerror(-result));
+        say(self, "%s can't be looked up: %s", name, strerror(-result));
 }
 
 /* ---- standard input ---------------------------------------------------------------------------------------------- */
@@ -317,6 +313,8 @@ int main(int argc, char **argv)
     watch(&client, POISE_WRITABLE);
     poise_timer_start(queue, &tick_timer, started + 250 * MS, &tick);
     poise_timer_start(queue, &end_timer, started + (argc > 1 ? strtoull(argv[1], NULL, 10) : 10) * 1000 * MS, &end);
+    if (argc > 3)
+        name = argv[3];
     start_lookup(&look);
     need("a waker", poise_waker_open(queue, &waker, &wake));
     start_waking();
@@ -332,6 +330,7 @@ int main(int argc, char **argv)
     need("poise_wait", result);
     stop_waking();
     poise_waker_close(&waker);
+    poise_lookup_stop(&lookup);
     poise_close(queue);
     return 0;
 }

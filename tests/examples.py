@@ -298,8 +298,37 @@ def everything_time_is_up(place):
         check(program.process.wait(PATIENCE) == 0, f'exit status {program.process.returncode}')
 
 
+def everything_looks_up(place):
+    """A name that needs no server."""
+    with socket.create_server(('127.0.0.1', 0)) as server, \
+            Program(place, 'everything', '60', str(server.getsockname()[1]), 'a.localhost') as program:
+        program.expect(r'lookup +a\.localhost is \[::1\]$')
+        program.expect(r'lookup +a\.localhost is 127\.0\.0\.1$')
+        program.expect(r'lookup +that was all')
+        program.write('quit\n')
+        check(program.process.wait(PATIENCE) == 0, f'exit status {program.process.returncode}')
+
+
+def connect_answers(place):
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        server.settimeout(PATIENCE)
+        port = str(server.getsockname()[1])
+        with Program(place, 'connect', 'localhost', port, 'hello there') as program:
+            connection, _ = server.accept()
+            connection.settimeout(PATIENCE)
+            check(receive(connection, 12) == b'hello there\n', 'another line came')
+            connection.sendall(b'and to you\n')
+            program.expect(f'^connected to 127.0.0.1:{port}$')  # whether there is IPv6 or not: nobody is at ::1
+            program.expect('^the answer has 11 bytes: and to you$')
+            check(program.process.wait(PATIENCE) == 0, f'exit status {program.process.returncode}')
+            connection.close()
+    with Program(place, 'connect', 'localhost', port) as program:
+        program.expect('localhost: Connection refused')
+        check(program.process.wait(PATIENCE) != 0, 'it says that it worked')
+
+
 TESTS = [echo_bytes, echo_much, echo_many, echo_reset, echo_no_descriptors, udp_counts, hello_ticks, everything_reset,
-         everything_refused, everything_time_is_up]
+         everything_refused, everything_time_is_up, everything_looks_up, connect_answers]
 
 
 def main():

@@ -74,8 +74,9 @@ ZONE = {
 ALIASES = {"alias": "echo"}
 NO_ADDRESSES = "empty"  # exists, with other records only
 # DNS that misbehaves: NAME.poise.test is answered so by faults.py. silent: not at all; late: after 0.5 s; late6: no AAAA
-# for a second; never6: no AAAA ever. nonsense is an answer that breaks off, garbage not even that.
-FAULTY = ["silent", "garbage", "nonsense", "servfail", "refused", "truncated", "late", "late6", "late4", "never6"]
+# for a second; never6: no AAAA ever; half: no AAAA, and for A the server fails. nonsense is an answer that breaks off, garbage not even that.
+FAULTY = ["silent", "garbage", "nonsense", "servfail", "refused", "truncated", "late", "late6", "late4", "never6",
+          "half"]
 
 
 def die(what, *then):
@@ -324,7 +325,9 @@ class Servers:
         self.failed("faults", "ended")
 
     def start_dnsmasq(self):
-        command = [program(self.root, "dnsmasq"), "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+        # Not --no-daemon: then one client that keeps a TCP connection open would stall everybody's names.
+        command = [program(self.root, "dnsmasq"), "--keep-in-foreground", "--user=root", "--log-facility=-", "--pid-file=",
+                   "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
                    "--port", str(DNS), "--listen-address=127.0.0.1", "--bind-interfaces", "--no-round-robin",
                    "--local=/poise.test/", "--address=/#/", "--cache-size=0", "--dns-forward-max=5000"]
         for name, addresses in ZONE.items():
@@ -431,7 +434,7 @@ def columns(options, folder, environment):
             name = REFUSING.get(host)
             if name is None or name not in (options.columns or name).split(","):
                 continue
-            command = [str(TOP / "tools" / "wasi-run"), "--host", host, "-S", "inherit-network=n", "-S",
+            command = [str(TOP / "tools" / "wasi-run"), "--host", host, "--http", "-S", "inherit-network=n", "-S",
                        "allow-ip-name-lookup=n"]
             command += [f"--env={key}={value}" for key, value in (variables(name) | {"POISE_REFUSES": 1}).items()]
             found.append(run.Column(name, command + [run.find(options.wasip2, PROGRAM + ".wasm")],

@@ -577,6 +577,7 @@ class Faults:
 
 A, AAAA = 1, 28
 RESPONSE, TRUNCATED, RECURSION = 0x8000, 0x0200, 0x0180  # recursion: desired and available
+AUTHORITATIVE = 0x0400
 SERVFAIL, REFUSED = 2, 5
 BROKEN = 1 << 16  # none of the flags: a record is announced, and breaks off in the middle
 OTHER_OPCODE = 0x1000  # dnsmasq would mend a broken answer to a query (SERVFAIL); this it passes on
@@ -594,6 +595,7 @@ DNS = {
     "late6": lambda kind: (0, 1 if kind == AAAA else 0),
     "late4": lambda kind: (0, 1 if kind == A else 0),
     "never6": lambda kind: (None if kind == AAAA else 0, 0),
+    "half": lambda kind: (AUTHORITATIVE, 0) if kind == AAAA else (SERVFAIL, 0.1),  # no such address, and a failure
 }
 
 

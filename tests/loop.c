@@ -487,6 +487,20 @@ TEST(L, run_waits_again_and_again)
     free_both(probe);
 }
 
+TEST(L, run_sleeps)
+{
+    poise *queue = open_queue();
+    struct probe *probe[2];
+    two_timers(queue, probe);
+    probe[0]->act = stop_now;
+    int64_t before = cpu_time();
+    CHECK_INT(poise_timer_start(queue, &probe[0]->timer, poise_now() + 300 * (uint64_t)MS, &probe[0]->handler), 0);
+    CHECK_INT(poise_run(queue, &probe[0]->stop), 0);
+    CHECK_RANGE(cpu_time() - before, 0, 150 * MS);
+    poise_close(queue);
+    free_both(probe);
+}
+
 static void close_the_queue(struct probe *probe, poise *queue)
 {
     probe->stop = true;

@@ -10,7 +10,7 @@ component hand it on: tools/wasi-run $POISE_WASI_ENV PROGRAM.wasm.
 
 Redis, PostgreSQL, nginx, dnsmasq and tests/services/faults.py run in network, mount, process and (for anybody but root)
 user namespaces of their own, with a loopback of their own, and their files in memory: nothing of the machine is used or
-changed, and nothing is left, however this ends. tools/setup --tests puts the servers there.
+changed, and nothing is left (after SIGKILL an empty folder in /tmp). tools/setup --tests puts the servers there.
 
 In the environment (ports are open on 127.0.0.1, ::1, 198.51.100.1, 2001:db8::1):
 
@@ -29,6 +29,7 @@ and 404 for all else. The names are those of ZONE, below.
 import ctypes
 import fcntl
 import os
+import re
 import resource
 import shutil
 import signal
@@ -169,7 +170,7 @@ def bring_up_loopback():
 
 
 def put_files(scratch):
-    """Over the machine's own, in this namespace alone. One that is not there need not be: libc then does the same."""
+    """Over the machine's own, in this namespace alone. Without the last three libc does the same."""
     files = {
         "/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:3\n",
         "/etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n{ONLY_IN_HOSTS} only-in-hosts\n",
@@ -182,6 +183,8 @@ def put_files(scratch):
             own = scratch / os.path.basename(path)
             own.write_text(text)
             mount(own, os.path.realpath(path), flags=MS_BIND)
+        elif path in ("/etc/resolv.conf", "/etc/hosts"):
+            die(f"this machine has no {path}, and what is not there can't be replaced.", f"Make an empty one: touch {path}")
     for path in ("/run/nscd", "/run/systemd/resolve"):  # services that know the machine's names
         if os.path.isdir(path) and not os.path.realpath("/etc/resolv.conf").startswith(path):
             mount("tmpfs", path, "tmpfs")
@@ -242,7 +245,10 @@ class Servers:
     def run(self, name, command, **options):
         """To its end, which has to be a good one."""
         process = self.start(name, command, **options)
-        process.communicate(options.get("stdin") and None, timeout=120)
+        try:
+            process.wait(120)
+        except subprocess.TimeoutExpired:
+            self.failed(name, f"({os.path.basename(command[0])}) takes more than 120 s")
         if process.returncode != 0:
             self.failed(name, f"({os.path.basename(command[0])}) ended with status {process.returncode}")
 
@@ -352,15 +358,17 @@ class Servers:
 
     def await_names(self):
         process = dict(self.running)["dnsmasq"]
-        for attempt in range(20):
+        end = time.monotonic() + 60
+        while True:
             try:
                 socket.getaddrinfo("v4.poise.test", 1)
                 return
             except OSError as error:
                 if process.poll() is not None:
                     self.failed("dnsmasq", f"ended with status {process.returncode}")
-                last = error
-        self.failed("dnsmasq", f"does not answer: {last}")
+                if time.monotonic() > end:
+                    self.failed("dnsmasq", f"does not answer: {error}")
+                time.sleep(0.02)
 
     def check_alive(self):
         """Complains of a server that has ended while the tests ran."""
@@ -388,7 +396,13 @@ def mapped(user):
 
 # --- inside: the tests ---------------------------------------------------------------------------------------------------
 
+# What libpq, libcurl, c-ares and libc would take from whoever runs this.
+FOREIGN = re.compile(r"(?i)^(.*_proxy|PG.*|CURL_.*|SSL_CERT_.*|RES_OPTIONS|LOCALDOMAIN|HOSTALIASES|CARES_HOSTS)$")
+
+
 def inside(scratch, options, parser):
+    for name in filter(FOREIGN.match, list(os.environ)):
+        del os.environ[name]
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     start = time.monotonic()
@@ -405,7 +419,7 @@ def inside(scratch, options, parser):
         found = columns(options, folder, servers.environment)
         if not found:
             parser.error("nothing to run: name at least one build folder")
-        run.run_columns(found, options, options.tests, None, folder)
+        run.run_columns(found, options, [], None, folder)
         for line in servers.check_alive():
             print(line, flush=True)
             found[0].complaints.append(line)
@@ -423,13 +437,14 @@ def columns(options, folder, environment):
     def variables(column):
         return environment | {"POISE_RUN": "".join(c if c.isalnum() else "_" for c in column)}
 
-    refused_alone = options.tests and all(test.split(".")[0] == REFUSED for test in options.tests)
+    refused = [test for test in options.tests if test.split(".")[0] == REFUSED]
+    tests = [test for test in options.tests if test not in refused]
     found = []
-    if not refused_alone:
+    if tests or not refused:
         found = run.columns(options, folder, PROGRAM, variables, ["--http"])
         for column in found:
-            column.options += ["--skip", REFUSED]
-    if options.wasip2 and (refused_alone or not options.tests):
+            column.options += ["--skip", REFUSED, *tests]
+    if options.wasip2 and (refused or not tests):
         for host in options.hosts.split(","):
             name = REFUSING.get(host)
             if name is None or name not in (options.columns or name).split(","):
@@ -438,7 +453,7 @@ def columns(options, folder, environment):
                        "allow-ip-name-lookup=n"]
             command += [f"--env={key}={value}" for key, value in (variables(name) | {"POISE_REFUSES": 1}).items()]
             found.append(run.Column(name, command + [run.find(options.wasip2, PROGRAM + ".wasm")],
-                                    ["--backend", "wasip2", "--host", host] + ([] if refused_alone else [REFUSED]), 60))
+                                    ["--backend", "wasip2", "--host", host, *(refused or [REFUSED])], 60))
     return found
 
 

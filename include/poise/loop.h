@@ -72,7 +72,8 @@ typedef struct poise_interval {
 /* Calls the handler at first_ns on poise_now()'s clock (one that has passed: by the next dispatch), and then each
  * interval_ns after it: call k is due at first_ns + k * interval_ns, however late those before were. Calls that the
  * program is too late for are left out, not made up, and counted in `missed`. The event is a timer's: POISE_TIMER, and
- * its data is the handler. One that runs is started anew. The handler may start, stop and free its own interval.
+ * its data is the handler. One that runs is started anew. The handler may start and stop its own interval; it has
+ * been started again by then, so stop it before you free it.
  * -EINVAL: an interval of 0, or NULL; else the errors of poise_timer_start (-EBUSY: it runs in another queue), and
  * nothing has changed. */
 POISE_API int poise_interval_start(poise *queue, poise_interval *interval, uint64_t first_ns, uint64_t interval_ns,

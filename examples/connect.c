@@ -22,10 +22,11 @@ int main(int argc, char **argv)
         return fputs("usage: connect NAME PORT [LINE]\n", stderr), 1;
 
     /* By the first of its addresses that answers: a socket within 10 seconds, or the reason why not. */
-    uint16_t port = (uint16_t)strtoul(argv[2], NULL, 10);
-    int fd = poise_connect_start(queue, &attempt, argv[1], port, poise_now() + 10 * SECOND, &attempt);
-    if (fd == 0)
-        fd = -EINPROGRESS;
+    unsigned long port = strtoul(argv[2], NULL, 10);
+    int fd = port > UINT16_MAX ? -EINVAL : -EINPROGRESS;
+    int error = poise_connect_start(queue, &attempt, argv[1], (uint16_t)port, poise_now() + 10 * SECOND, &attempt);
+    if (error < 0)
+        fd = error;
     while (fd == -EINPROGRESS && poise_wait(queue, POISE_FOREVER) > 0)
         while (fd == -EINPROGRESS && poise_next(queue, &event))
             fd = poise_connect_result(&attempt);

@@ -279,7 +279,7 @@ int poise_tcp_connect(const poise_address *peer)
     return fd;
 }
 
-int poise_tcp_connect_result(int fd)
+static int ask_result(int fd)
 {
     int error = 0;
     socklen_t length = sizeof error;
@@ -288,13 +288,18 @@ int poise_tcp_connect_result(int fd)
     if (error != 0)
         return -error; /* WASI: EINPROGRESS, too */
     poise_address peer;
-    int result = poise_peer_address(fd, &peer);
+    return poise_peer_address(fd, &peer);
+}
+
+int poise_tcp_connect_result(int fd)
+{
+    int result = ask_result(fd);
     if (result != -ENOTCONN)
         return result;
     /* Under way, or failed with an error that has been taken already. A socket that is not connected and not connecting
-     * is ready for anything: POLLOUT | POLLHUP. */
+     * is ready for anything: POLLOUT | POLLHUP. So is one whose connect has ended since it was asked: ask again. */
     struct pollfd now = { .fd = fd, .events = POLLOUT };
-    return poll(&now, 1, 0) == 0 ? -EINPROGRESS : -ENOTCONN;
+    return poll(&now, 1, 0) == 0 ? -EINPROGRESS : ask_result(fd);
 }
 
 /* ---- UDP --------------------------------------------------------------------------------------------------------- */

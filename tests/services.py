@@ -57,7 +57,9 @@ MANY4 = ["127.0.0.1"] + [f"127.0.0.{i}" for i in range(12, 19)]
 MANY6 = [f"2001:db8::{i}" for i in range(11, 19)]
 CROWD = [f"127.0.1.{i}" for i in range(1, 21)]
 BOTH = ["127.0.0.1", "::1"]
-ONLY_IN_HOSTS = "127.0.0.9"  # the name only-in-hosts, which no DNS knows
+# In /etc/hosts: a name that no DNS knows, one that DNS has another address of, and one for which it would be silent.
+HOSTS = {"only-in-hosts": "127.0.0.9", "in-hosts.poise.test": "127.0.0.9", "host.never6.poise.test": "127.0.0.9"}
+SEARCH = "corp.poise.test"
 NOBODY = 65534
 
 # What a name stands for. All others in poise.test, and all names outside of it, do not exist.
@@ -70,6 +72,10 @@ ZONE = {
     "dead4": [DEAD4, "198.51.100.1"],
     "all-dead": [DEAD6, DEAD4],
     "crowd": CROWD,  # for listeners of the tests' own
+    "in-hosts": ["::1"],
+    "inner.corp": BOTH,  # "inner": below the search domain
+    "only4": ["127.0.0.1"],
+    "only4.poise.test.corp": [MANY6[0]],  # not for only4.poise.test, which has no IPv6 address of its own
     "unreachable": ["192.0.2.1", "2001:db8:1::1"],  # there is no route
 }
 ALIASES = {"alias": "echo"}
@@ -172,8 +178,9 @@ def bring_up_loopback():
 def put_files(scratch):
     """Over the machine's own, in this namespace alone. Without the last three libc does the same."""
     files = {
-        "/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:3\n",
-        "/etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n{ONLY_IN_HOSTS} only-in-hosts\n",
+        "/etc/resolv.conf": f"nameserver 127.0.0.1\nsearch {SEARCH}\noptions timeout:1 attempts:3\n",
+        "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n" +
+                      "".join(f"{address} {name}\n" for name, address in HOSTS.items()),
         "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
         "/etc/gai.conf": "",
         "/etc/host.conf": "multi on\n",

@@ -12,10 +12,14 @@
  * -EINPROGRESS until there is a connected socket, or every address has failed. Call it for each event.
  *
  *     poise_connect connect = { 0 };
- *     int fd = poise_connect_start(queue, &connect, "example.org", 443, poise_now() + 10000000000, &connect);
+ *     int result = poise_connect_start(queue, &connect, "example.org", 443, poise_now() + 10000000000, &connect);
+ *     if (result < 0)
+ *         give_up(result);
  *     ...
- *     if (event.data == &connect && (fd = poise_connect_result(&connect)) != -EINPROGRESS)
- *         fd >= 0 ? use(fd) : give_up(fd);
+ *     if (event.data == &connect && (result = poise_connect_result(&connect)) != -EINPROGRESS)
+ *         result >= 0 ? use(result) : give_up(result); // a connected socket, or why there is none
+ *
+ * An IPv4 address in IPv6 clothes (::ffff:192.0.2.1) is an IPv6 address here, and fails: sockets take IPv6 alone.
  *
  * At most 16 attempts are under way. If there are more addresses, the oldest of them, which has had 4 s then, gives up
  * (-ETIMEDOUT) for the next. An attempt for which no descriptor is left is made again when another one has failed, and

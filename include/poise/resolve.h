@@ -10,21 +10,26 @@
  *     poise_lookup lookup = { 0 };
  *     uint64_t deadline = poise_now() + 5000000000;
  *     int result = poise_lookup_start(queue, &lookup, "example.org", 443, AF_UNSPEC, deadline, &lookup);
+ *     if (result < 0)
+ *         give_up(result);
  *     ...
  *     if (event.data == &lookup)
  *         while ((result = poise_lookup_next(&lookup, &address)) == 1)
  *             use(&address);
  *     // 0: that was all; -EAGAIN: more to come; else it has failed
  *
- * Addresses come in the order in which they arrive: IPv6 and IPv4 are asked for apart, where the platform lets one, and
- * whichever answers first comes first. Each has the port that was asked for.
+ * Addresses come in the order in which they arrive. Natively, a name that is asked for as it stands (one with a dot, or
+ * as many as ndots in resolv.conf says) has its IPv6 and IPv4 addresses asked for apart, and whichever answers first
+ * comes first; else all come at once. Each has the port that was asked for.
  *
  * Literal addresses ("192.0.2.1", "2001:db8::1", "fe80::1%2") and localhost (RFC 6761, also names below .localhost:
  * ::1, then 127.0.0.1) answer without a server, and without asking the host, everywhere.
  *
- * Natively c-ares asks, as /etc/resolv.conf, /etc/hosts and /etc/nsswitch.conf say, and no thread is made. While it
- * runs, a look-up has one or two sockets for each server that it asks, and c-ares's memory (some 75 KB with c-ares
- * 1.18, 10 KB with 1.34). Without a deadline c-ares 1.18 gives a silent server more than a minute.
+ * Natively c-ares asks, as /etc/hosts, /etc/resolv.conf and /etc/nsswitch.conf say (of the last, `files` and `dns`
+ * alone: no mDNS; c-ares 1.18 does not know the options timeout and attempts of resolv.conf), and no thread is made. A
+ * name that /etc/hosts has is not asked for elsewhere, for neither family. While it runs, a look-up has one or two
+ * sockets for each server that it asks, and c-ares's memory (some 75 KB with c-ares 1.18, 10 KB with 1.34). Without a
+ * deadline c-ares 1.18 gives a silent server more than a minute.
  *
  * Under WASI 0.2 the host's resolver asks (wasi:sockets/ip-name-lookup), where the host allows it (wasmtime run -S
  * allow-ip-name-lookup), on a queue that takes pollables (backend wasip2). All its addresses come at once, in its

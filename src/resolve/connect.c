@@ -121,8 +121,9 @@ static bool waits_for_ipv6(poise_connect *connect, const poise_address *address,
     return now < attempts->next_ns;
 }
 
-/* Begins what may begin now. When more may begin, without any event but the time: UINT64_MAX: never. */
-static uint64_t begin(poise_connect *connect)
+/* Begins what may begin now. When more may begin, without any event but the time: UINT64_MAX: never. names: what the
+ * look-up says. */
+static uint64_t begin(poise_connect *connect, int *names)
 {
     struct attempts *attempts = attempts_of(connect);
     poise_address address;
@@ -135,6 +136,10 @@ static uint64_t begin(poise_connect *connect)
         if (result < 0)
             attempts->result = result;
         attempts->lacking = lacks_resources(result);
+        if (attempts->lacking && attempts->n == 0 && poise__lookup_stop_asking(&connect->lookup)) {
+            *names = 0; /* the look-up's descriptors are all that there is to be had */
+            continue;
+        }
         if (attempts->lacking)
             return attempts->next_ns;
         (void)poise__lookup_take(&connect->lookup, address.storage.ss_family, &address);
@@ -189,7 +194,7 @@ int poise_connect_result(poise_connect *connect)
     if (attempts->deadline_ns != UINT64_MAX && poise_now() >= attempts->deadline_ns)
         return end(connect, ENDED, -ETIMEDOUT, -ETIMEDOUT);
     int names = poise__lookup_turn(&connect->lookup);
-    uint64_t next = begin(connect);
+    uint64_t next = begin(connect, &names);
     if (attempts->n == 0 && names != -EAGAIN && (attempts->lacking || next == UINT64_MAX)) {
         int result = attempts->any || attempts->lacking ? attempts->result : names < 0 ? names : -ENOENT;
         return end(connect, ENDED, result, result);

@@ -213,6 +213,14 @@ int poise__lookup_turn(poise_lookup *outer)
     return lookup->asking ? -EAGAIN : lookup->result;
 }
 
+bool poise__lookup_stop_asking(poise_lookup *outer)
+{
+    bool asking = lookup_of(outer)->asking;
+    if (asking)
+        stop_asking(outer, 0);
+    return asking;
+}
+
 bool poise__lookup_expects(poise_lookup *outer, int family)
 {
     return lookup_of(outer)->asking && poise__resolver_expects(outer, family);
@@ -267,7 +275,7 @@ int poise_lookup_start(poise *queue, poise_lookup *outer, const char *name, uint
     if (result < 0)
         give_back(outer, NOT_STARTED, result);
     else
-        set_timer(outer, !lookup->asking);
+        set_timer(outer, !lookup->asking || anything_left(lookup));
     return result;
 }
 

@@ -58,6 +58,8 @@ int poise__lookup_turn(poise_lookup *lookup);
 bool poise__lookup_take(poise_lookup *lookup, int family, poise_address *address);
 /* The same, and leaves it there. */
 bool poise__lookup_peek(poise_lookup *lookup, int family, poise_address *address);
+/* No more will come; what was found and not taken stays. False: so it was before. */
+bool poise__lookup_stop_asking(poise_lookup *lookup);
 /* Whether one of this family may still come. */
 bool poise__lookup_expects(poise_lookup *lookup, int family);
 

@@ -328,6 +328,34 @@ TEST(R, hosts_file)
     CHECK_TEXT(answer.text[0], "127.0.0.9:7777");
 }
 
+/* Who is in /etc/hosts is not looked for elsewhere, be it by the other family. */
+TEST(R, hosts_file_is_all)
+{
+    NEED_NAMES();
+    struct answer answer = look_up("in-hosts.poise.test", AF_UNSPEC);
+    CHECK_ANSWER(answer, 1);
+    CHECK_TEXT(answer.text[0], "127.0.0.9:7777");
+    uint64_t start_ns = poise_now();
+    answer = look_up("host.never6.poise.test", AF_UNSPEC); /* DNS would be silent for seconds */
+    CHECK_ANSWER(answer, 1);
+    CHECK_RANGE(poise_now() - start_ns, 0, on_wasi() ? INT64_MAX : 4 * SECOND);
+}
+
+/* Below the search domain there is "inner", and an IPv6 address for a name that has IPv4 of its own: not the same host. */
+TEST(R, search_list)
+{
+    NEED_NAMES();
+    NEED_IPV6();
+    struct answer answer = look_up("inner", AF_UNSPEC);
+    CHECK_ANSWER(answer, 2);
+    CHECK(has(&answer, "127.0.0.1:7777") && has(&answer, "[::1]:7777"));
+    answer = look_up("only4.poise.test", AF_UNSPEC);
+    CHECK_ANSWER(answer, 1);
+    CHECK_TEXT(answer.text[0], "127.0.0.1:7777");
+    answer = look_up("inner.", AF_UNSPEC); /* as it stands alone */
+    CHECK_INT(answer.result, -ENOENT);
+}
+
 TEST(R, no_such_name)
 {
     NEED_NAMES();
@@ -701,11 +729,16 @@ TEST(R, no_descriptors)
     int with_one = start(queue, &lookup, "echo.poise.test", AF_UNSPEC, NONE);
     if (with_one == 0)
         gather(queue, &lookup, 64, &answer);
+    poise_lookup_stop(&lookup);
+    struct answer hosts = { .n = 0 };
+    if (start(queue, &lookup, "only-in-hosts", AF_UNSPEC, NONE) == 0)
+        gather(queue, &lookup, 64, &hosts);
     unlimit_descriptors();
     CHECK_INT(without, -EMFILE);
     CHECK_INT(literal, 0);
     CHECK_INT(with_one, 0);
     CHECK_INT(answer.result, 0);
+    CHECK_ANSWER(hosts, 1);
     CALL(check_usage(before));
     poise_close(queue);
 }

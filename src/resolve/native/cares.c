@@ -9,8 +9,10 @@
  *     then sets no options on them.
  *  3. If it can't open its files at all (EMFILE), it goes on as if they were empty, and asks a server on this machine.
  *  4. A socket is closed behind ARES_OPT_SOCK_STATE_CB's back when its connect fails: what unwatches is the close.
- *  5. One query for both families answers when both have. Two queries answer as they come; each walks the search list
- *     of resolv.conf on its own.
+ *  5. One query for both families answers when both have. Two queries answer as they come, but each goes its own way
+ *     through /etc/hosts and the search list of resolv.conf, so that they may speak of different hosts: an IPv4 line in
+ *     /etc/hosts would be joined by IPv6 addresses of DNS, and a name without IPv6 by those of a name below a search
+ *     domain. So there are two only for a name as it stands (with a dot behind), after /etc/hosts; all else is one.
  *  6. Its way of sorting addresses connects sockets to each of them: ARES_AI_NOSORT.
  *  7. ares_library_init is not thread-safe, and counts. */
 #include "../resolver.h"
@@ -20,6 +22,7 @@
 #include <ares.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -38,7 +41,8 @@ struct query {
 struct asking {
     poise_lookup *lookup;
     ares_channel channel;
-    struct query queries[2]; /* IPv6, IPv4 */
+    struct query queries[2]; /* IPv6, IPv4; or one for what was asked for */
+    char *search;            /* the name, if it is still to be tried below the search domains; allocated */
     struct pollfd *sockets;  /* of the channel */
     unsigned n, room;
     int error;        /* the worst of the answers so far */
@@ -144,6 +148,7 @@ static void on_socket_state(void *user, ares_socket_t fd, int readable, int writ
 static int error_of(const struct asking *asking, int status)
 {
     switch (status) {
+    case ARES_EBADNAME: /* too long with a search domain behind it: the name itself was looked at */
     case ARES_ENOTFOUND:
     case ARES_ENODATA:
     case ARES_ENONAME: return -ENOENT;
@@ -186,10 +191,10 @@ static void on_answer(void *user, int status, int timeouts, struct ares_addrinfo
         struct sockaddr_in ipv4;
         struct sockaddr_in6 ipv6;
         int result = 0;
-        if (node->ai_family == AF_INET && query->family == AF_INET) {
+        if (node->ai_family == AF_INET) {
             memcpy(&ipv4, node->ai_addr, sizeof ipv4);
             result = poise__lookup_found(asking->lookup, AF_INET, &ipv4.sin_addr);
-        } else if (node->ai_family == AF_INET6 && query->family == AF_INET6) {
+        } else if (node->ai_family == AF_INET6) {
             memcpy(&ipv6, node->ai_addr, sizeof ipv6);
             result = poise__lookup_found(asking->lookup, AF_INET6, &ipv6.sin6_addr);
         }
@@ -235,9 +240,92 @@ static int open_channel(struct asking *asking)
     return 0;
 }
 
-int poise__resolver_start(poise_lookup *outer, const char *name)
+static void ask(struct asking *asking, int i, int family, const char *name)
+{
+    struct ares_addrinfo_hints hints = { .ai_flags = ARES_AI_NOSORT, .ai_family = family, .ai_socktype = SOCK_STREAM };
+    ares_getaddrinfo(asking->channel, name, NULL, &hints, on_answer, &asking->queries[i]);
+}
+
+static void ask_once(struct asking *asking, int family, const char *name)
+{
+    asking->queries[0] = (struct query){ asking, family, true };
+    ask(asking, 0, family, name);
+}
+
+static void ask_twice(struct asking *asking, const char *name)
+{
+    asking->queries[0] = (struct query){ asking, AF_INET6, true };
+    asking->queries[1] = (struct query){ asking, AF_INET, true }; /* both before the first callback */
+    ask(asking, 0, AF_INET6, name);
+    ask(asking, 1, AF_INET, name);
+}
+
+/* Whether /etc/hosts knows the name; then it is the answer, for both families. Else 0, or a negative errno value. */
+static int ask_hosts(struct asking *asking, const char *name)
 {
     static const int families[] = { AF_INET6, AF_INET };
+    int found = 0;
+    for (int i = 0; i < 2; i++) {
+        struct hostent *host;
+        int status = ares_gethostbyname_file(asking->channel, name, families[i], &host);
+        if (status == ARES_ENOMEM)
+            return -ENOMEM;
+        if (status != ARES_SUCCESS)
+            continue;
+        int result = 0;
+        for (char **address = host->h_addr_list; *address != NULL && result == 0; address++)
+            result = poise__lookup_found(asking->lookup, families[i], *address);
+        ares_free_hostent(host);
+        if (result < 0)
+            return result;
+        found = 1;
+    }
+    return found;
+}
+
+/* Whether a name is asked for as it stands before it is tried below the search domains, and after /etc/hosts; and
+ * whether there are such domains. [resolv.conf(5) ndots; nsswitch.conf(5)] */
+static bool stands_first(ares_channel channel, const char *name, bool *domains)
+{
+    struct ares_options options = { .flags = 0 };
+    int mask, dots = 0;
+    if (ares_save_options(channel, &options, &mask) != ARES_SUCCESS)
+        return false;
+    for (const char *c = name; *c != '\0'; c++)
+        dots += *c == '.';
+    bool first = options.lookups != NULL && strcmp(options.lookups, "fb") == 0 && dots >= options.ndots;
+    *domains = options.ndomains > 0;
+    ares_destroy_options(&options);
+    return first;
+}
+
+/* Both families. Tells as it comes what may be told so (trap 5). */
+static int ask_for_both(struct asking *asking, const char *name)
+{
+    bool domains;
+    size_t length = strlen(name);
+    if (!stands_first(asking->channel, name, &domains)) {
+        ask_once(asking, AF_UNSPEC, name);
+        return 0;
+    }
+    int result = ask_hosts(asking, name);
+    if (result != 0)
+        return result < 0 ? result : 0; /* nothing is pending: the next turn ends it */
+    char *absolute = calloc(1, length + 2);
+    if (absolute == NULL)
+        return -ENOMEM;
+    memcpy(absolute, name, length);
+    if (name[length - 1] != '.') {
+        absolute[length] = '.';
+        asking->search = domains ? strdup(name) : NULL; /* without memory: it is not searched for */
+    }
+    ask_twice(asking, absolute);
+    free(absolute);
+    return 0;
+}
+
+int poise__resolver_start(poise_lookup *outer, const char *name)
+{
     struct lookup *lookup = lookup_of(outer);
     struct asking *asking = calloc(1, sizeof *asking);
     if (asking == NULL)
@@ -249,17 +337,13 @@ int poise__resolver_start(poise_lookup *outer, const char *name)
         return result;
     }
     lookup->resolver.block = asking;
-    for (int i = 0; i < 2; i++) /* both before the first callback */
-        asking->queries[i] =
-            (struct query){ asking, families[i], lookup->family == AF_UNSPEC || lookup->family == families[i] };
-    for (int i = 0; i < 2; i++) {
-        struct ares_addrinfo_hints hints = { .ai_flags = ARES_AI_NOSORT,
-                                             .ai_family = families[i],
-                                             .ai_socktype = SOCK_STREAM };
-        if (asking->queries[i].pending)
-            ares_getaddrinfo(asking->channel, name, NULL, &hints, on_answer, &asking->queries[i]);
-    }
-    return 0;
+    if (lookup->family == AF_UNSPEC)
+        result = ask_for_both(asking, name);
+    else
+        ask_once(asking, lookup->family, name);
+    if (result < 0)
+        poise__resolver_stop(outer);
+    return result;
 }
 
 /* An event may have been any socket's: poll(2) says whose. Downwards: a socket that c-ares closes meanwhile gets the
@@ -282,12 +366,23 @@ int poise__resolver_turn(poise_lookup *outer)
     ares_process_fd(asking->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD); /* what has timed out */
     if (asking->broken < 0)
         return asking->broken;
+    if (!pending(asking) && asking->error == -ENOENT && asking->search != NULL && lookup_of(outer)->found_n == 0) {
+        char *name = asking->search;
+        asking->search = NULL;
+        asking->error = 0;
+        ask_once(asking, AF_UNSPEC, name);
+        free(name);
+    }
     return pending(asking) ? -EAGAIN : asking->error;
 }
 
 bool poise__resolver_expects(const poise_lookup *outer, int family)
 {
-    return asking_of(outer)->queries[family == AF_INET6 ? 0 : 1].pending;
+    const struct query *queries = asking_of(outer)->queries;
+    for (int i = 0; i < 2; i++)
+        if (queries[i].pending && (queries[i].family == family || queries[i].family == AF_UNSPEC))
+            return true;
+    return false;
 }
 
 uint64_t poise__resolver_deadline(const poise_lookup *outer)
@@ -308,6 +403,7 @@ void poise__resolver_stop(poise_lookup *outer)
     asking->ending = true;
     ares_destroy(asking->channel);
     free(asking->sockets);
+    free(asking->search);
     free(asking);
     lookup_of(outer)->resolver.block = NULL;
 }

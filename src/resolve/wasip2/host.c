@@ -41,6 +41,8 @@ static int error_of(ip_name_lookup_error_code_t error)
 int poise__resolver_start(poise_lookup *outer, const char *name)
 {
     struct lookup *lookup = lookup_of(outer);
+    if (strcmp(poise_backend(lookup->queue), "wasip2") != 0) /* before anything is asked: that can't be called back */
+        return -ENOTSUP;
     instance_network_own_network_t network = instance_network_instance_network();
     wasip2_string_t text = { (uint8_t *)(uintptr_t)name, strlen(name) };
     ip_name_lookup_own_resolve_address_stream_t stream;

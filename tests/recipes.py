@@ -8,7 +8,7 @@
 
 A program gets "hello\n" on standard input. It passes if it compiles without a warning, ends with status 0 within the time
 limit, and prints just what the block ```text behind it says, or, marked `one-of`, one line of it. (No such block: its output
-is not looked at.)
+is not looked at.) Those marked needs=LIBRARY, which need servers as well, are for tests/adapters.py.
 """
 
 import os
@@ -30,6 +30,7 @@ class Program:
     def __init__(self, document, line, name, marks):
         self.document, self.line, self.name = document, line, name
         self.wasi, self.one_of = "wasi" in marks, "one-of" in marks
+        self.needs = next((mark[len("needs="):] for mark in marks if mark.startswith("needs=")), None)
         self.text, self.expected = "", None
 
 
@@ -73,15 +74,16 @@ def build_library(scratch):
     return sorted(str(p) for p in pathlib.Path(scratch).glob("*.o"))
 
 
-def compiled(program, scratch, objects):
-    """The compiled program, or what the compiler said."""
+def compiled(program, scratch, objects, libraries=()):
+    """The compiled program, or what the compiler said. libraries: more options for it."""
     source, output = pathlib.Path(scratch, program.name + ".c"), pathlib.Path(scratch, program.name)
     source.write_text(program.text)
     if objects is None:
         output = output.with_suffix(".wasm")
-        command = [ROOT / "tools/wasi-cc", *WARNINGS, "-O1", source, "-o", output]
+        command = [ROOT / "tools/wasi-cc", *WARNINGS, "-O1", source, *libraries, "-o", output]
     else:
-        command = [os.environ.get("CC", "gcc"), *WARNINGS, f"-I{ROOT}/include", source, *objects, "-pthread", "-o", output]
+        command = [os.environ.get("CC", "gcc"), *WARNINGS, f"-I{ROOT}/include", source, *objects, *libraries, "-pthread", "-o",
+                   output]
     result = run([str(word) for word in command])
     return (output, None) if result.returncode == 0 else (None, result.stdout)
 
@@ -101,31 +103,20 @@ def verdict(program, command, environment):
     return None
 
 
-def main(arguments):
-    wasi = arguments[:1] == ["--wasi"]
-    arguments = arguments[wasi:]
-    mode = arguments.pop(0) if arguments[:1] and arguments[0].startswith("--") else None
-    if mode not in (None, "--print", "--run") or (mode and len(arguments) != 1):
-        sys.exit(__doc__)
-    programs = [p for document in DOCUMENTS for p in programs_of(document)]
-    unknown = set(arguments) - {p.name for p in programs}
-    if unknown or len({p.name for p in programs}) != len(programs):
-        sys.exit(f"no such program, or two of one name: {' '.join(sorted(unknown))}")
-    programs = [p for p in programs if not arguments or p.name in arguments]
-    if mode == "--print":
-        print(programs[0].text, end="")
-        return 0
+def run_all(programs, wasi, show=False, libraries=lambda program: (), arguments=lambda program: ()):
+    """Each on each backend or host. libraries: options for the compiler; arguments: of the program. The exit status."""
     passed = failed = 0
     with tempfile.TemporaryDirectory() as scratch:
         objects = None if wasi else build_library(scratch)
         for program in programs:
             if wasi and not program.wasi:
                 continue
-            binary, error = compiled(program, scratch, objects)
+            binary, error = compiled(program, scratch, objects, libraries(program))
             for where in HOSTS if wasi else BACKENDS:
                 command = [ROOT / "tools/wasi-run", "--host", where, binary] if wasi else [binary]
+                command += arguments(program)
                 environment = {} if wasi else {"POISE_BACKEND": where}
-                if binary is not None and mode == "--run":
+                if binary is not None and show:
                     print(f"{where}: ", end="", flush=True)
                     subprocess.run(command, env={**os.environ, **environment}, check=True)
                     continue
@@ -133,9 +124,33 @@ def main(arguments):
                 passed, failed = passed + (why is None), failed + (why is not None)
                 where = f"{program.name} ({program.document}:{program.line}), {where}"
                 print(f"ok {where}" if why is None else f"not ok {where}: {why}", flush=True)
-    if mode != "--run":
+    if not show:
         print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def all_programs():
+    programs = [p for document in DOCUMENTS for p in programs_of(document)]
+    if len({p.name for p in programs}) != len(programs):
+        sys.exit("two programs of one name")
+    return programs
+
+
+def main(arguments):
+    wasi = arguments[:1] == ["--wasi"]
+    arguments = arguments[wasi:]
+    mode = arguments.pop(0) if arguments[:1] and arguments[0].startswith("--") else None
+    if mode not in (None, "--print", "--run") or (mode and len(arguments) != 1):
+        sys.exit(__doc__)
+    programs = [p for p in all_programs() if p.needs is None or mode == "--print"]
+    unknown = set(arguments) - {p.name for p in programs}
+    if unknown:
+        sys.exit(f"no such program: {' '.join(sorted(unknown))}")
+    programs = [p for p in programs if not arguments or p.name in arguments]
+    if mode == "--print":
+        print(programs[0].text, end="")
+        return 0
+    return run_all(programs, wasi, show=mode == "--run")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ ZONE = {
     "all-dead": [DEAD6, DEAD4],
     "crowd": CROWD,  # for listeners of the tests' own
     "in-hosts": ["::1"],
-    "inner.corp": BOTH,  # "inner": below the search domain
+    "inner.corp": BOTH, "deep.inner.corp": BOTH,  # "inner", "deep.inner": below the search domain
     "only4": ["127.0.0.1"],
     "only4.poise.test.corp": [MANY6[0]],  # not for only4.poise.test, which has no IPv6 address of its own
     "unreachable": ["192.0.2.1", "2001:db8:1::1"],  # there is no route

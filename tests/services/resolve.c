@@ -346,9 +346,13 @@ TEST(R, search_list)
 {
     NEED_NAMES();
     NEED_IPV6();
-    struct answer answer = look_up("inner", AF_UNSPEC);
-    CHECK_ANSWER(answer, 2);
-    CHECK(has(&answer, "127.0.0.1:7777") && has(&answer, "[::1]:7777"));
+    static const char *const below[] = { "inner", "deep.inner" };
+    struct answer answer;
+    for (int i = 0; i < 2; i++) {
+        answer = look_up(below[i], AF_UNSPEC);
+        CHECK_ANSWER(answer, 2);
+        CHECK(has(&answer, "127.0.0.1:7777") && has(&answer, "[::1]:7777"));
+    }
     answer = look_up("only4.poise.test", AF_UNSPEC);
     CHECK_ANSWER(answer, 1);
     CHECK_TEXT(answer.text[0], "127.0.0.1:7777");

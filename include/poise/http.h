@@ -12,7 +12,7 @@
  *     poise_http request = { 0 };
  *     int result = poise_http_start(queue, &request, "http://example.org/", NULL, &request);
  *     ...
- *     if (event.data == &request && poise_http_status(&request) > 0) {
+ *     if (event.data == &request) {
  *         while ((n = poise_http_recv(&request, bytes, sizeof bytes)) > 0)
  *             use(bytes, n);
  *         // 0: that was all; -EAGAIN: more to come; else it has failed
@@ -25,12 +25,14 @@
  * and an event's `ready` says nothing. Call at least one of the request's functions for each: natively that is what
  * makes the request go on. poise_http_pause stops those of the response: what is not read is not fetched, and the
  * server has to wait. A response may come before the request's body is sent: who sends for long calls poise_http_status
- * for each event, too (under wasmtime there may be no more room until the head is taken).
+ * for each event, too (under wasmtime there may be no more room until the head is taken). Natively
+ * the end of a response without a length (in chunks) is told when the request's body is finished, too.
  *
  * What is said: HTTP/1.1, on a connection of its own for each request. Redirects are not followed, cookies not kept,
- * bodies not decoded (but for the chunks of HTTP itself), proxies not used, $http_proxy included. No header is added
- * but Host and the body's Content-Length (0 with any method but GET, HEAD and TRACE) or Transfer-Encoding. Headers that
- * concern the connection (RFC 9110, 7.6.1: Connection, Keep-Alive, Transfer-Encoding, ...) are not shown.
+ * bodies not decoded (but for transfer codings: chunks, and natively gzip), proxies not used, $http_proxy included. No
+ * header is added but Host and the body's Content-Length (0 with any method but GET, HEAD and TRACE) or
+ * Transfer-Encoding. Headers that concern the connection (RFC 9110, 7.6.1: Connection, Keep-Alive, Transfer-Encoding,
+ * ...) are not shown.
  *
  * An error ends the request: nothing of it stays in the queue, and every call returns the same error again, but that a
  * status and headers that are known stay known. Only -EAGAIN, -EINVAL (every call says so for a request that is not
@@ -53,7 +55,7 @@
  *
  * Platforms. Natively: libcurl's multi interface (7.61 or newer; tried: 7.88). It looks names up as its build says: in
  * Debian's in a thread, which lives on until its answer has come if the request is ended before; nothing waits for it
- * (libcurl 7.87 or newer). A request holds one descriptor, 85 KB (150 with a body) and its connection. Several threads:
+ * (libcurl 7.87 or newer). A request holds three descriptors and its connection, and some 85 KB (150 with a body). Several threads:
  * call curl_global_init once before, if libcurl is older than 7.84. SIGPIPE is not raised (but by https on a libcurl
  * older than 7.87: ignore it there). Certificates are those of the system.
  * WASI 0.2: wasi:http/outgoing-handler 0.2.0, whose handles are waited for in the same queue (wasmtime run -S http:

@@ -51,8 +51,19 @@ static ptrdiff_t settle(struct http *http, ptrdiff_t result)
     return error < 0 ? poise__http_fail(http, error) : result;
 }
 
-/* Of the head, or of bytes of the body: something has come (result >= 0), nothing yet, or it has failed. A host may
- * have to be waited for before it shows what has come; who was late himself is therefore given one more look. */
+/* Nothing yet: -EAGAIN, unless it is too late. A host may have to be waited for before it shows what has come; who was
+ * late himself is therefore given one more look. */
+static ptrdiff_t wait_on(struct http *http)
+{
+    uint64_t at = limit(http);
+    bool late = at != UINT64_MAX && poise_now() >= at;
+    if (late && http->late)
+        return poise__http_fail(http, -ETIMEDOUT);
+    http->late = late;
+    return -EAGAIN;
+}
+
+/* Of the head, or of bytes of the body: something has come (result >= 0), nothing yet, or it has failed. */
 static ptrdiff_t in_time(struct http *http, ptrdiff_t result)
 {
     if (result >= 0)
@@ -61,12 +72,7 @@ static ptrdiff_t in_time(struct http *http, ptrdiff_t result)
         http->late = false;
         return result;
     }
-    uint64_t at = limit(http);
-    bool late = at != UINT64_MAX && poise_now() >= at;
-    if (late && http->late)
-        return poise__http_fail(http, -ETIMEDOUT);
-    http->late = late;
-    return result;
+    return wait_on(http);
 }
 
 /* ---- the calls --------------------------------------------------------------------------------------------------- */
@@ -143,7 +149,7 @@ ptrdiff_t poise_http_send(poise_http *request, const void *bytes, size_t size)
     ptrdiff_t n = poise__http_platform_send(http, bytes, size);
     if (n > 0)
         http->sent += (uint64_t)n;
-    return settle(http, n);
+    return settle(http, n == -EAGAIN ? wait_on(http) : n);
 }
 
 int poise_http_finish(poise_http *request)
@@ -158,7 +164,7 @@ int poise_http_finish(poise_http *request)
         return 0;
     int result = poise__http_platform_finish(http);
     http->finished = result == 0;
-    return (int)settle(http, result);
+    return (int)settle(http, result == -EAGAIN ? wait_on(http) : result);
 }
 
 int poise_http_status(poise_http *request)
@@ -182,13 +188,13 @@ bool poise_http_response_header(const poise_http *request, size_t index, poise_h
 ptrdiff_t poise_http_recv(poise_http *request, void *bytes, size_t size)
 {
     struct http *http = state_of(request);
+    if (bytes == NULL || size == 0)
+        return -EINVAL;
+    if (http != NULL && http->ended && http->error == 0)
+        return 0; /* also if the deadline passes later, with the request's body not sent yet */
     int error = look(http);
     if (error < 0)
         return error;
-    if (bytes == NULL || size == 0)
-        return -EINVAL;
-    if (http->ended)
-        return 0;
     ptrdiff_t n = http->status == 0 ? in_time(http, poise__http_platform_head(http)) : 0;
     if (n == 0) {
         n = in_time(http, poise__http_platform_recv(http, bytes, size));

@@ -12,6 +12,7 @@ struct fields {
     size_t size, capacity;
     size_t *names; /* where the name of each begins; the value is behind it */
     size_t n, room;
+    bool left_out; /* the last one was: what is folded behind it is, too */
 };
 
 /* What a URL says: strings of the start call's own. */

@@ -4,6 +4,7 @@
 #include "http.h"
 
 #include <errno.h>
+#include <poise/net.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,17 @@ static bool is_value(const char *text)
 
 enum { MOST_URL = 60000 /* wasmtime's limit is 65,534 */ };
 
+static bool is_ipv6(const char *text, size_t size)
+{
+    char literal[POISE_ADDRESS_TEXT];
+    poise_address address;
+    if (size >= sizeof literal)
+        return false;
+    memcpy(literal, text, size);
+    literal[size] = '\0';
+    return poise_address_parse(&address, literal, 0) == 0 && address.storage.ss_family == AF_INET6;
+}
+
 static size_t host_size(const char *text)
 {
     size_t n = 0;
@@ -55,7 +67,7 @@ static size_t host_size(const char *text)
         do
             n++;
         while (is_hexadecimal(text[n]) || is_one_of(text[n], ":."));
-        return text[n] == ']' && n > 2 ? n + 1 : 0;
+        return text[n] == ']' && is_ipv6(text + 1, n - 1) ? n + 1 : 0;
     }
     while (is_alphanumeric(text[n]) || is_one_of(text[n], "-._~"))
         n++;
@@ -218,10 +230,11 @@ int poise__http_fields_add(struct fields *fields, const char *name, size_t name_
         for (size_t i = 0; i < name_size; i++)
             *at++ = lower(name[i]);
         *at++ = '\0';
-        if (is_of_connection(fields->text + fields->size))
+        fields->left_out = is_of_connection(fields->text + fields->size);
+        if (fields->left_out)
             return 0;
         fields->names[fields->n++] = fields->size;
-    } else if (fields->n > 0) {
+    } else if (fields->n > 0 && !fields->left_out) {
         at[-1] = ' ';
     } else {
         return 0; /* nothing to add to */

@@ -32,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { MOST_HEADERS = 1 << 18 }; /* bytes of names and values */
@@ -114,6 +115,17 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
     return 0;
 }
 
+/* Curl does not say why a socket could not be made. */
+static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct http *http = context;
+    (void)purpose;
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+        http->platform->error = -errno;
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
 static size_t on_read(char *bytes, size_t size, size_t n, void *context)
 {
     struct platform *platform = context;
@@ -194,6 +206,8 @@ static int on_line(struct http *http, const char *line, size_t size)
     }
     if (!is_end)
         return keep_line(&platform->headers_so_far, line, size);
+    if (platform->status_so_far < 100 || platform->status_so_far == 101) /* what follows 101 is another protocol */
+        return -EPROTO;
     platform->head_read = platform->status_so_far >= 200; /* else 1xx: another one follows */
     return 0;
 }
@@ -428,6 +442,11 @@ static bool set_options(struct http *http, const char *url, const poise_http_opt
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_FORBID_REUSE, 1L);
     SET(CURLOPT_KEEP_SENDING_ON_ERROR, 1L); /* a response does not end the request's body, as under WASI */
+#if LIBCURL_VERSION_NUM >= 0x074000
+    SET(CURLOPT_HTTP09_ALLOWED, 0L);
+#endif
+    SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
+    SET(CURLOPT_OPENSOCKETDATA, http);
     SET(CURLOPT_HEADERFUNCTION, on_header);
     SET(CURLOPT_HEADERDATA, http);
     SET(CURLOPT_WRITEFUNCTION, on_body);
@@ -529,6 +548,9 @@ ptrdiff_t poise__http_platform_send(struct http *http, const void *bytes, size_t
     platform->wants_room = false;
     if (taken > 0)
         return settle(http, taken);
+    if (platform->done && platform->head_read &&
+        !platform->end_taken) /* however it ended: that is the response's end */
+        return settle(http, -EPIPE);
     int is_over = over(http);
     if (is_over < 0)
         return is_over;
@@ -567,6 +589,16 @@ int poise__http_platform_head(struct http *http)
     return (int)settle(http, 0);
 }
 
+/* To curl a transfer is over when the request's body is sent, too. A response that came before that, with a length, has
+ * come when that much has. */
+static bool has_all(const struct platform *platform)
+{
+    curl_off_t all = -1, got = 0;
+    (void)curl_easy_getinfo(platform->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &all);
+    (void)curl_easy_getinfo(platform->easy, CURLINFO_SIZE_DOWNLOAD_T, &got);
+    return platform->head_read && all >= 0 && got >= all && !platform->recv_paused;
+}
+
 ptrdiff_t poise__http_platform_recv(struct http *http, void *bytes, size_t size)
 {
     struct platform *platform = http->platform;
@@ -590,8 +622,8 @@ ptrdiff_t poise__http_platform_recv(struct http *http, void *bytes, size_t size)
     int is_over = over(http);
     if (is_over < 0)
         return is_over;
-    platform->end_taken = is_over;
-    return settle(http, is_over ? 0 : -EAGAIN);
+    platform->end_taken = is_over > 0 || has_all(platform);
+    return settle(http, platform->end_taken ? 0 : -EAGAIN);
 }
 
 void poise__http_platform_pause(struct http *http)

@@ -323,6 +323,8 @@ static int open_response(struct http *http)
 {
     struct platform *platform = http->platform;
     int status = poise__http_response_status(platform->response);
+    if (status < 200) /* a host that passes on what should have been followed by another one */
+        return -EPROTO;
     int error = take_fields(poise__http_response_headers(platform->response), &http->headers);
     if (error < 0)
         return error;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * poise/adapters/cares.h - a c-ares channel on a poise queue (c-ares 1.16 and newer). poise/resolve.h is the smaller
+ * poise/adapters/cares.h - a c-ares channel on a poise queue (tried: 1.18.1, 1.34.8). poise/resolve.h is the smaller
  * choice for addresses, and the one that also works where there is no c-ares; this is for all that c-ares can do (MX,
  * SRV, TXT ...).
  *

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * poise/adapters/curl.h - the multi-socket API of libcurl on a poise queue (libcurl 7.30 and newer). poise/http.h is
+ * poise/adapters/curl.h - the multi-socket API of libcurl on a poise queue (tried: 7.88.1, 8.22.0). poise/http.h is
  * the smaller choice, and the one that also works where there is no libcurl; this is for all that libcurl can do.
  *
  *     poise_curl curl = { 0 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * poise/adapters/hiredis.h - the asynchronous API of hiredis on a poise queue (hiredis 0.14 and newer).
+ * poise/adapters/hiredis.h - the asynchronous API of hiredis on a poise queue (tried: hiredis 0.14.1, 1.2.0).
  *
  *     redisAsyncContext *redis = redisAsyncConnect("127.0.0.1", 6379);
  *     int result = poise_hiredis_attach(queue, redis);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * poise/adapters/libpq.h - PostgreSQL's C library on a poise queue (libpq 12 and newer; cancelling: 17 and newer).
+ * poise/adapters/libpq.h - PostgreSQL's C library on a poise queue (tried: 15.20, 18.6; cancelling: from 17 on).
  *
  *     poise_pq pq = { 0 };
  *     pq.connected = on_connected; pq.result = on_result; pq.closed = on_closed;

@@ -55,9 +55,9 @@
  *
  * Platforms. Natively: libcurl's multi interface (7.61 or newer; tried: 7.88). It looks names up as its build says: in
  * Debian's in a thread, which lives on until its answer has come if the request is ended before; nothing waits for it
- * (libcurl 7.87 or newer). A request holds three descriptors and its connection, and some 85 KB (150 with a body). Several threads:
- * call curl_global_init once before, if libcurl is older than 7.84. SIGPIPE is not raised (but by https on a libcurl
- * older than 7.87: ignore it there). Certificates are those of the system.
+ * (libcurl 7.87 or newer). A request holds three descriptors and its connection, and some 85 KB (150 with a body).
+ * Several threads: call curl_global_init once before, if libcurl is older than 7.84. SIGPIPE is not raised (but by
+ * https on a libcurl older than 7.87: ignore it there). Certificates are those of the system.
  * WASI 0.2: wasi:http/outgoing-handler 0.2.0, whose handles are waited for in the same queue (wasmtime run -S http:
  * without, the component does not start). There the host looks names up, speaks TLS and adds what it likes; it may
  * speak HTTP/2. A program that links the library and makes no requests imports nothing of it.
@@ -106,7 +106,7 @@ typedef struct poise_http_options {
 
 /* Starts a request; all that is given is copied. url: http://HOST[:PORT][/PATH][?QUERY] or https://..., HOST being a
  * name, an IPv4 address or an [IPv6 address] (jco takes no IPv6 address: -EINVAL); what is beyond a # is not sent. No
- * event comes for a start as such.
+ * event comes for a start as such: one without a body needs nothing but the wait from now on.
  * -EINVAL: a URL that is none, is longer than 60,000 bytes, has a user, or bytes that have to be written %XX; no
  * method, or CONNECT; a header that is none, or is the library's own: Host, Content-Length, Expect, TE, Trailer, and
  * those of the connection; a body with HEAD or TRACE; a body of unknown size with GET, DELETE or OPTIONS (hosts send

@@ -56,7 +56,7 @@ POISE_API int poise_dispatch(poise *queue, int64_t timeout_ns);
  * the call. What was gathered and not dispatched by then comes out of the next wait (G6). Once *stop is true the queue
  * is not touched any more: the handler that sets it may also close the queue, if each poise_run that is under way has
  * its *stop true, and no poise_dispatch is under way. Returns 0, or poise_wait's error (WASI: -EDEADLK, nothing is left
- * that could happen). -EINVAL: NULL. */
+ * that could happen; natively it waits for ever then). -EINVAL: NULL. */
 POISE_API int poise_run(poise *queue, const bool *stop);
 
 /* ---- repeating timers: the caller's storage, all zero before first use, unmoved while running -------------------- */

@@ -25,8 +25,7 @@
  * with REDIS_ERR, context->errstr. A poise_watch or poise_timer_start that fails (-ENOMEM, say) is one of them:
  * REDIS_ERR_OTHER, "poise: " and strerror's text.
  *
- * redisAsyncConnect looks names up with getaddrinfo, which blocks: give it an address, or a descriptor
- * (redisOptions, REDIS_CONN_USERFD) that poise/connect.h has connected.
+ * redisAsyncConnect looks names up with getaddrinfo, which blocks: give it an address (poise/resolve.h finds one).
  *
  * All calls, and the context itself, belong to the thread that waits. */
 #ifndef POISE_ADAPTERS_HIREDIS_H

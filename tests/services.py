@@ -251,7 +251,10 @@ class Servers:
 
     def run(self, name, command, **options):
         """To its end, which has to be a good one."""
-        process = self.start(name, command, **options)
+        try:
+            process = self.start(name, command, **options)
+        except PermissionError:
+            self.failed(name, f"can't be run as its own user: is each folder on the way to {command[0]} open to all (chmod a+x)?")
         try:
             process.wait(120)
         except subprocess.TimeoutExpired:

@@ -219,6 +219,28 @@ TEST(Pg, attach_a_connected_one)
     poise_close(queue);
 }
 
+/* The notification came along with the answer to an earlier PQexec: libpq has it, and the socket says nothing. */
+TEST(Pg, attach_with_a_notification)
+{
+    poise *queue = open_queue();
+    struct session session;
+    char command[128];
+    prepare(&session);
+    PGconn *conn = PQconnectdb(pg_at("host=127.0.0.1"));
+    MUST(PQstatus(conn) == CONNECTION_OK);
+    const char *run = getenv("POISE_RUN");
+    snprintf(command, sizeof command, "LISTEN early_%s", run != NULL ? run : "");
+    PQclear(PQexec(conn, command));
+    snprintf(command, sizeof command, "NOTIFY early_%s", run != NULL ? run : "");
+    PQclear(PQexec(conn, command));
+    CHECK_INT(poise_pq_attach(queue, &session.pq, conn), 0);
+    for (int i = 0; i < 20 && session.notifies == 0; i++)
+        CHECK(poise_dispatch(queue, 50 * MS) >= 0);
+    CHECK_INT(session.notifies, 1);
+    poise_pq_close(&session.pq);
+    poise_close(queue);
+}
+
 struct worker {
     struct session session; /* the first member */
     unsigned sent, wrong, *left;

@@ -331,6 +331,39 @@ TEST(Redis, dispatch_in_a_callback)
     poise_close(queue);
 }
 
+/* The answer to what was sent has come, and is not read: the first of the callbacks that a redisAsyncFree of the
+ * program's own calls waits for events. */
+static void on_freed_and_nested(redisAsyncContext *redis, void *reply, void *data)
+{
+    struct client *client = data;
+    (void)redis;
+    client->replies++;
+    client->nulls += reply == NULL;
+    if (client->replies == 1)
+        (void)poise_dispatch(client->queue, 100 * MS);
+}
+
+TEST(Redis, dispatch_while_it_is_freed)
+{
+    struct usage before = usage();
+    poise *queue = open_queue();
+    struct client client;
+    CALL(open_client(&client, queue, LIVE_V4, service_port("POISE_REDIS")));
+    while (client.connected == 0)
+        CHECK(poise_dispatch(queue, patience()) > 0);
+    CHECK_INT(redisAsyncCommand(client.redis, on_freed_and_nested, &client, "PING one"), REDIS_OK);
+    CHECK_INT(redisAsyncCommand(client.redis, on_freed_and_nested, &client, "PING two"), REDIS_OK);
+    int sent = 0;
+    while (sent == 0)
+        CHECK_INT(redisBufferWrite(&client.redis->c, &sent), REDIS_OK);
+    await_readable(client.redis->c.fd);
+    redisAsyncFree(client.redis);
+    CHECK_INT(client.replies, 2);
+    CHECK_INT(client.nulls, 2);
+    poise_close(queue);
+    CALL(check_usage(before));
+}
+
 /* ---- attaching, and the errors of poise -------------------------------------------------------------------------- */
 
 TEST(Redis, attach_and_its_errors)

@@ -16,11 +16,14 @@
  *
  * Lifetime: the caller's storage, all zero before; unmoved until poise_cares_close; the queue must outlive it. In
  * c-ares's callbacks all that is the caller's may be freed; the channel may not be destroyed there, says c-ares:
- * poise_cares_close is -EBUSY. Nor is ares_cancel safe there (1.18 frees a query twice): poise_cares_cancel is. Closing
+ * poise_cares_close is -EBUSY. Nor is ares_cancel safe there (1.18 frees a query twice), or anywhere else if a callback
+ * dispatches: poise_cares_cancel is. Closing
  * calls the callbacks that are left, with ARES_EDESTRUCTION, before it returns. For each socket of c-ares a small block
  * is allocated. The channel must not be one with ARES_OPT_EVENT_THREAD.
  *
- * Nested: a callback may call poise_dispatch. The channel stands still until it returns; all else is served.
+ * Nested: a callback may call poise_dispatch. The channel stands still until it returns; all else is served. That, and
+ * -EBUSY, is so for callbacks that come from the loop or from poise_cares_close. A query that is answered at once calls
+ * back out of the program's own ares_query or ares_getaddrinfo: there neither dispatch nor close.
  *
  * Errors: as the status of each query's callback. poise_watch or poise_timer_start has failed (-ENOMEM, say): `error`
  * is that, and all queries end with ARES_ECANCELLED. The channel may be used further.
@@ -211,6 +214,7 @@ static inline int poise_cares_close(poise_cares *cares)
     cares->inside = true; /* for the callbacks that come now */
     ares_destroy(cares->channel);
     cares->inside = false;
+    cares->nested = 0;
     cares->channel = NULL;
     (void)poise_timer_stop(cares->queue, &cares->timer);
     poise_waker_close(&cares->cancel);

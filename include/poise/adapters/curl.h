@@ -111,11 +111,25 @@ static inline void poise_curl__done(poise_curl *curl)
 static inline void poise_curl__action(poise_curl *curl, curl_socket_t fd, int ready)
 {
     int running;
+    long milliseconds;
     curl->inside = true;
-    (void)curl_multi_socket_action(curl->multi, fd, ready, &running);
+    CURLMcode code = curl_multi_socket_action(curl->multi, fd, ready, &running);
     curl->inside = false;
+#if LIBCURL_VERSION_NUM >= 0x073b00
+    if (code == CURLM_RECURSIVE_API_CALL) { /* a call of the program's own (curl_easy_pause) calls back: later, then */
+        curl->nested = true;
+        for (poise_curl_socket *socket = curl->sockets; socket != NULL; socket = socket->next)
+            poise_curl__watch(socket, 0);
+        poise_curl__start(curl, 1000000);
+        return;
+    }
+#endif
+    (void)code; /* of a transfer: `done` tells */
     if (curl->nested) {
         curl->nested = false;
+        /* Our own timer has taken the place of curl's, which curl does not tell again. */
+        if (curl_multi_timeout(curl->multi, &milliseconds) == CURLM_OK && milliseconds >= 0)
+            poise_curl__start(curl, (uint64_t)milliseconds * 1000000);
         if (curl->error != 0)
             poise_wake(&curl->failure);
         for (poise_curl_socket *socket = curl->sockets; socket != NULL; socket = socket->next)
@@ -217,6 +231,8 @@ static inline int poise_curl_attach(poise *queue, poise_curl *curl, CURLM *multi
         return -EBUSY;
     curl->handler.call = poise_curl__call;
     curl->queue = queue;
+    curl->error = 0;
+    curl->nested = false;
     int result = poise_waker_open(queue, &curl->failure, &curl->handler);
     if (result < 0)
         return result;

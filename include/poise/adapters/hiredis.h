@@ -147,7 +147,8 @@ static inline bool poise_hiredis__connecting(const poise_hiredis *state)
 static inline void poise_hiredis__call(poise_handler *handler, poise *queue, const poise_event *event)
 {
     poise_hiredis *state = (poise_hiredis *)(void *)handler;
-    if (state->inside) {
+    /* The flags: a redisAsyncFree of the program's own calls back, and that dispatches. There will be no more events. */
+    if (state->inside || (state->context->c.flags & (REDIS_IN_CALLBACK | REDIS_FREEING)) != 0) {
         state->nested |= event->ready;
         (void)poise_watch(queue, poise_fd(state->fd), 0, handler);
         return;

@@ -115,8 +115,10 @@ static inline int poise_pq__want(poise_pq *pq, int left)
     uint32_t interest = left > 0 ? POISE_READABLE | POISE_WRITABLE : POISE_READABLE;
     if (interest == pq->interest)
         return 0;
-    pq->interest = interest;
-    return poise_watch(pq->queue, poise_fd(pq->fd), interest, &pq->handler);
+    int result = poise_watch(pq->queue, poise_fd(pq->fd), interest, &pq->handler);
+    if (result == 0)
+        pq->interest = interest;
+    return result;
 }
 
 /* Gives one notification or result to its callback. False: there is none now. */
@@ -165,8 +167,8 @@ static inline void poise_pq__work(poise_pq *pq)
             pq->connected(pq);
     }
     do {
-        left = gone ? 0 : PQflush(pq->conn);
-    } while (!gone && poise_pq__deliver(pq, &copied));
+        left = gone || pq->over ? 0 : PQflush(pq->conn);
+    } while (!gone && !pq->over && poise_pq__deliver(pq, &copied)); /* over: in a wait within a callback */
     if (gone) {
         if (outer != NULL)
             *outer = true;
@@ -254,8 +256,6 @@ static inline int poise_pq_attach(poise *queue, poise_pq *pq, PGconn *conn)
     if (PQstatus(conn) == CONNECTION_BAD)
         return -ENOTCONN;
     pq->connecting = PQstatus(conn) != CONNECTION_OK;
-    if (!pq->connecting)
-        (void)PQsetnonblocking(conn, 1);
     pq->handler.call = poise_pq__call;
     pq->queue = queue;
     pq->fd = PQsocket(conn);
@@ -263,6 +263,13 @@ static inline int poise_pq_attach(poise *queue, poise_pq *pq, PGconn *conn)
     pq->broken = pq->over = false;
     pq->ended = true;
     int result = poise_watch(queue, poise_fd(pq->fd), pq->interest, &pq->handler);
+    if (result == 0 &&
+        !pq->connecting) { /* libpq may have read a notification already, of which the socket says nothing */
+        (void)PQsetnonblocking(conn, 1);
+        result = poise_timer_start(queue, &pq->soon, poise_now(), &pq->handler);
+        if (result < 0)
+            poise_pq__unwatch(queue, &pq->fd);
+    }
     if (result == 0)
         pq->conn = conn;
     return result;

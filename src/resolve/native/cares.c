@@ -25,6 +25,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -311,14 +312,12 @@ static int ask_for_both(struct asking *asking, const char *name)
     int result = ask_hosts(asking, name);
     if (result != 0)
         return result < 0 ? result : 0; /* nothing is pending: the next turn ends it */
-    char *absolute = calloc(1, length + 2);
+    bool has_dot = name[length - 1] == '.';
+    char *absolute = malloc(length + 2);
     if (absolute == NULL)
         return -ENOMEM;
-    memcpy(absolute, name, length);
-    if (name[length - 1] != '.') {
-        absolute[length] = '.';
-        asking->search = domains ? strdup(name) : NULL; /* without memory: it is not searched for */
-    }
+    (void)snprintf(absolute, length + 2, "%s%s", name, has_dot ? "" : ".");
+    asking->search = domains && !has_dot ? strdup(name) : NULL; /* without memory: it is not searched for */
     ask_twice(asking, absolute);
     free(absolute);
     return 0;

@@ -630,7 +630,7 @@ static void spurious(struct queue *q, int fd, const poise_event *e, const char *
     note("q%d: spurious: %d gave %s, %s", (int)(q - queues), fd, names(e->ready), what);
     run.spurious++;
     run.window_spurious++;
-    unsigned long percent = ON_WASI ? 10 : 1;
+    unsigned long percent = ON_WASI ? 15 : 1; /* the hosts' own: 10.5 were seen, on a busy machine */
     if (run.window_spurious > 5 + run.window_events * percent / 100) {
         fail("%lu of %lu events were spurious, more than %lu %% and five", run.window_spurious, run.window_events,
              percent);

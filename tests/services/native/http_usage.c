@@ -3,21 +3,12 @@
 #define _GNU_SOURCE
 #endif
 #include "http_kit.h"
-
-#include <dirent.h>
-#include <malloc.h>
+#include "resolve_kit.h"
 
 struct http_usage http_usage(void)
 {
-    struct http_usage usage = { 0, 0, 0 };
-    DIR *folder = opendir("/proc/self/fd");
-    MUST(folder != NULL);
-    while (readdir(folder) != NULL)
-        usage.descriptors++;
-    closedir(folder);
-    struct mallinfo2 heap = mallinfo2();
-    usage.memory = (int64_t)(heap.uordblks + heap.hblkhd);
-    return usage;
+    struct usage now = usage();
+    return (struct http_usage){ now.descriptors, now.memory, now.handles };
 }
 
 bool http_refuse(bool refuses) { return !refuses; }

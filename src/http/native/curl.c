@@ -548,8 +548,7 @@ ptrdiff_t poise__http_platform_send(struct http *http, const void *bytes, size_t
     platform->wants_room = false;
     if (taken > 0)
         return settle(http, taken);
-    if (platform->done && platform->head_read &&
-        !platform->end_taken) /* however it ended: that is the response's end */
+    if (platform->done && platform->head_read && !platform->end_taken) /* the response is still there to be taken */
         return settle(http, -EPIPE);
     int is_over = over(http);
     if (is_over < 0)

@@ -242,10 +242,12 @@ static void on_answer_next(void *data, int status, int timeouts, struct ares_add
 {
     struct asker *asker = data;
     on_answer(data, status, timeouts, answer);
-    if (asker->asked < 200)
+    if (asker->asked < scale(200))
         ask_with(asker, "v4.poise.test", AF_INET, on_answer_next);
 }
 
+/* Each on a socket of its own. On jco an answer that comes before the program waits is lost (udp_early_jco.c), and c-ares
+ * asks again after two seconds: even if that happens each time, it ends in time. */
 TEST(Cares, one_after_the_other)
 {
     poise *queue = open_queue();
@@ -253,7 +255,7 @@ TEST(Cares, one_after_the_other)
     CALL(open_asker(&asker, queue, 2000, 0));
     ask_with(&asker, "v4.poise.test", AF_INET, on_answer_next);
     CHECK(dispatch_until(queue, &asker.done));
-    CHECK_INT(asker.v4, 200);
+    CHECK_INT(asker.v4, scale(200));
     CHECK_INT(poise_cares_close(&asker.cares), 0);
     poise_close(queue);
 }

@@ -312,12 +312,14 @@ static int ask_for_both(struct asking *asking, const char *name)
     int result = ask_hosts(asking, name);
     if (result != 0)
         return result < 0 ? result : 0; /* nothing is pending: the next turn ends it */
-    bool has_dot = name[length - 1] == '.';
+    bool has_dot = name[length - 1] == '.', searched = domains && !has_dot;
     char *absolute = malloc(length + 2);
-    if (absolute == NULL)
+    asking->search = searched ? strdup(name) : NULL;
+    if (absolute == NULL || (searched && asking->search == NULL)) {
+        free(absolute);
         return -ENOMEM;
+    }
     (void)snprintf(absolute, length + 2, "%s%s", name, has_dot ? "" : ".");
-    asking->search = domains && !has_dot ? strdup(name) : NULL; /* without memory: it is not searched for */
     ask_twice(asking, absolute);
     free(absolute);
     return 0;

@@ -496,7 +496,7 @@ TEST(L, run_sleeps)
     int64_t before = cpu_time();
     CHECK_INT(poise_timer_start(queue, &probe[0]->timer, poise_now() + 300 * (uint64_t)MS, &probe[0]->handler), 0);
     CHECK_INT(poise_run(queue, &probe[0]->stop), 0);
-    CHECK_RANGE(cpu_time() - before, 0, 150 * MS);
+    CHECK_RANGE(cpu_time() - before, 0, 20 * MS); /* who spins may get little more on a busy machine */
     poise_close(queue);
     free_both(probe);
 }

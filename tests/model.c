@@ -70,7 +70,8 @@ static struct {
     uint64_t tick;     /* counts actions: orders what happened within a step, too */
     uintptr_t data;    /* the last data value given out */
     unsigned long events, spurious, window_events, window_spurious;
-    char log[32][200]; /* the last operations, for the report of a failure */
+    unsigned long hosts; /* spurious events that are the host's */
+    char log[32][200];   /* the last operations, for the report of a failure */
     unsigned long logged;
     bool starve, starved; /* poise gets no memory; it asked for some */
 } run;
@@ -625,15 +626,30 @@ static void model_closed(int fd)
 
 /* ---- the checker ---- */
 
-static void spurious(struct queue *q, int fd, const poise_event *e, const char *what)
+/* Whether the host says of itself that it holds. wasmtime does so for a socket that got ready for a moment, or that it
+ * was told of late, and until somebody reads from it: on a busy machine of one source in each wait. */
+static bool host_says(int fd, uint32_t directions)
 {
-    note("q%d: spurious: %d gave %s, %s", (int)(q - queues), fd, names(e->ready), what);
+    struct pollfd p = {
+        fd, (short)((directions & POISE_READABLE ? POLLIN : 0) | (directions & POISE_WRITABLE ? POLLOUT : 0)), 0
+    };
+    return ON_WASI && poll(&p, 1, 0) > 0 && (p.revents & p.events) == p.events;
+}
+
+static void spurious(struct queue *q, int fd, const poise_event *e, uint32_t directions)
+{
+    bool hosts = host_says(fd, directions);
+    note("q%d: spurious: %d gave %s, which does not hold%s", (int)(q - queues), fd, names(e->ready),
+         hosts ? "; the host says it does" : "");
+    if (hosts) {
+        run.hosts++;
+        return;
+    }
     run.spurious++;
     run.window_spurious++;
-    unsigned long percent = ON_WASI ? 15 : 1; /* the hosts' own: 10.5 were seen, on a busy machine */
-    if (run.window_spurious > 5 + run.window_events * percent / 100) {
-        fail("%lu of %lu events were spurious, more than %lu %% and five", run.window_spurious, run.window_events,
-             percent);
+    if (run.window_spurious > 5 + run.window_events / 100) {
+        fail("%lu of %lu events were spurious, more than one in a hundred and five", run.window_spurious,
+             run.window_events);
     }
 }
 
@@ -703,7 +719,7 @@ static void check_source(struct queue *q, int fd, const poise_event *e)
     r->posted &= ~directions;
     r->due = 0;
     if (!excused && (directions & t.no & ~said)) {
-        spurious(q, fd, e, "which does not hold");
+        spurious(q, fd, e, directions & t.no & ~said);
     }
     if (!excused && (e->ready & CLOSINGS & ~t.closed)) {
         fail("G15: %d gave %s, which is not true", fd, names(e->ready));
@@ -1611,7 +1627,7 @@ int main(int argc, char **argv)
     poise_close(queues[0].poise);
     poise_close(queues[1].poise);
     close(nobody);
-    printf("ok model backend=%s seed=%llu steps=%lu events=%lu spurious=%lu\n", run.backend,
-           (unsigned long long)run.seed, run.steps, run.events, run.spurious);
+    printf("ok model backend=%s seed=%llu steps=%lu events=%lu spurious=%lu of_the_host=%lu\n", run.backend,
+           (unsigned long long)run.seed, run.steps, run.events, run.spurious, run.hosts);
     return 0;
 }

@@ -169,8 +169,8 @@ static void reaches(struct later later, void *data, uint32_t bits)
     pthread_t thread;
     struct seen seen;
     later.result = 1;
-    MUST(pthread_create(&thread, NULL, do_later, &later) == 0);
     uint64_t start = poise_now();
+    MUST(pthread_create(&thread, NULL, do_later, &later) == 0);
     int result = wait_all(later.queue, 20 * SECOND, &seen);
     uint64_t waited = poise_now() - start;
     pthread_join(thread, NULL);

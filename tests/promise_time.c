@@ -116,14 +116,14 @@ TEST(G8, nearer_and_farther)
         CHECK_INT(poise_timer_start(queue, &near, start + (uint64_t)(10 * MS), &near), 0);
         struct seen seen;
         CHECK(wait_all(queue, 20 * SECOND, &seen) > 0);
-        CHECK_RANGE(poise_now() - start, 10 * MS, 2 * SECOND);
+        CHECK_RANGE(poise_now() - start, 10 * MS, patience());
         CHECK_INT(seen_ready(&seen, &near), POISE_TIMER);
         CHECK_INT(seen.n, 1);
         CHECK_INT(poise_timer_start(queue, &near, poise_now() + (uint64_t)(2 * MS), &near), 0);
         CHECK(poise_timer_stop(queue, &near));
         start = poise_now();
         CHECK_INT(poise_wait(queue, 8 * MS), 0);
-        CHECK_RANGE(poise_now() - start, 8 * MS, 2 * SECOND);
+        CHECK_RANGE(poise_now() - start, 8 * MS, patience());
     }
     CHECK(poise_timer_stop(queue, &far));
     poise_close(queue);
@@ -137,10 +137,11 @@ TEST(G8, timeout_before_a_timer)
     poise_timer timer = { 0 };
     uint64_t start = poise_now();
     CHECK_INT(poise_timer_start(queue, &timer, start + (uint64_t)(40 * MS), &timer), 0);
-    CHECK_INT(poise_wait(queue, 5 * MS), 0);
-    CHECK_RANGE(poise_now() - start, 5 * MS, patience());
     struct seen seen;
-    CHECK(wait_all(queue, 10 * SECOND, &seen) > 0);
+    int n = wait_all(queue, 5 * MS, &seen);
+    /* On a busy machine it may be time for the timer, too. */
+    CHECK_RANGE(poise_now() - start, n == 0 ? 5 * MS : 40 * MS, patience());
+    CHECK(n > 0 || wait_all(queue, 10 * SECOND, &seen) > 0);
     CHECK_RANGE(poise_now() - start, 40 * MS, patience());
     CHECK_INT(seen_ready(&seen, &timer), POISE_TIMER);
     poise_close(queue);

@@ -211,8 +211,8 @@ TEST(G10, from_a_thread)
         struct seen seen;
         if (i == 2) /* on nothing but the waker at first, then beside a source */
             CHECK_INT(poise_watch(queue, poise_fd(fd[0]), POISE_READABLE, fd), 0);
-        MUST(pthread_create(&thread, NULL, wake_later, &waker) == 0);
         uint64_t start = poise_now();
+        MUST(pthread_create(&thread, NULL, wake_later, &waker) == 0);
         CHECK(wait_all(queue, i % 2 == 0 ? POISE_FOREVER : 10 * SECOND, &seen) > 0);
         CHECK_INT(seen_ready(&seen, &waker), POISE_WAKE);
         CHECK_RANGE(poise_now() - start, MS, patience());

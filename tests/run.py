@@ -7,8 +7,9 @@ Each is a build folder (the programs are in its tests/). One that is left out is
 (native), BACKEND@HOST for each host of the component, and poll@wasip1.
 
 A program that crashes or hangs has failed the test that was running; the run goes on with the next one. Each reason for
-a skip has to stand word for word in docs/platforms.md. The last line is "N passed, N failed, N skipped"; the exit
-status is 1 if anything failed.
+a skip has to stand word for word in docs/platforms.md. After the table come the failed tests, each with where, why and
+(where it crashed or hangs) its last words. The last line is "N passed, N failed, N skipped"; the exit status is 1 if
+anything failed.
 """
 import argparse
 import os
@@ -25,6 +26,8 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 SUMMARY = re.compile(r"^\d+ passed, \d+ failed, \d+ skipped$")
 RESULT = re.compile(r"^(ok|not ok|skip) (\S+) ([^\s:]+)(?:: (.*))?$")
+
+TELLING = re.compile(r"ERROR: |SUMMARY: |WARNING: Thread|runtime error: |^ +#\d|wasm trap|\.wasm!|at core\.wasm")
 
 
 class Column:
@@ -86,9 +89,11 @@ class Program:
             self.process.kill()
             return self.process.wait()
 
-    def last_words(self):
+    def last_words(self, n):
+        """At most so many lines of standard error: what a sanitizer or a host tells of a fault, else the last ones."""
         self.errors.seek(0)
-        return self.errors.read().decode(errors="replace").strip().splitlines()
+        words = self.errors.read().decode(errors="replace").strip().splitlines()
+        return [word for word in words if TELLING.search(word)][:n] or words[-n:]
 
 
 class Peer:
@@ -120,11 +125,11 @@ def run_once(column, arguments, folder):
             status = program.end(kill=line is None)
             if running is None:
                 column.complaints.append(f"ended before any test, with status {status}")
-                column.complaints += program.last_words()[-10:]
+                column.complaints += program.last_words(10)
                 return None
             if running not in column.results:
                 why = f"hangs for {column.silence} s" if line is None else f"crashed, status {status}"
-                column.results[running] = ("not ok", why + "".join("\n    | " + w for w in program.last_words()[-12:]))
+                column.results[running] = ("not ok", why + "".join("\n    | " + w for w in program.last_words(12)))
             return running
         if line == "feed":
             program.feed()
@@ -133,7 +138,7 @@ def run_once(column, arguments, folder):
             failed = any(outcome == "not ok" for outcome, _ in column.results.values())
             if status != 0 and not failed:  # a sanitizer, say
                 column.complaints.append(f"all tests passed, but the exit status is {status}")
-                column.complaints += program.last_words()[-40:]
+                column.complaints += program.last_words(40)
             return None
         elif line.startswith("run "):
             running = tuple(line.split()[1:3])
@@ -310,10 +315,20 @@ def run_columns(found, options, names, peer, folder):
         worker.join()
 
 
+def print_failures(found):
+    """Once more, at the end: often that is all that is kept of a long output. tools/check looks for these lines."""
+    lines = [f"not ok {group}.{test} on {column.name}: {text}" for column in found
+             for (group, test), (outcome, text) in column.results.items() if outcome == "not ok"]
+    lines += [f"not ok {column.name}: " + "\n    | ".join(column.complaints) for column in found if column.complaints]
+    if lines:
+        print("\nfailed:\n\n" + "\n".join(lines))
+
+
 def report(found):
-    """Prints the table, the skips and the sum; returns the exit status."""
+    """Prints the table, the skips, the failures and the sum; returns the exit status."""
     print_table(found)
     failed = print_skips(found)
+    print_failures(found)
     failed += sum(column.count("not ok") + bool(column.complaints) for column in found)
     passed, skipped = (sum(column.count(outcome) for column in found) for outcome in ("ok", "skip"))
     print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)

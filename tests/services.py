@@ -81,9 +81,10 @@ ZONE = {
 ALIASES = {"alias": "echo"}
 NO_ADDRESSES = "empty"  # exists, with other records only
 # DNS that misbehaves: NAME.poise.test is answered so by faults.py. silent: not at all; late: after 0.5 s; late6: no AAAA
-# for a second; never6: no AAAA ever; half: no AAAA, and for A the server fails. nonsense is an answer that breaks off, garbage not even that.
-FAULTY = ["silent", "garbage", "nonsense", "servfail", "refused", "truncated", "late", "late6", "late4", "never6",
-          "half"]
+# for a second; soon4: no A for 50 ms; never6: no AAAA ever; half: no AAAA, and for A the server fails. nonsense is an
+# answer that breaks off, garbage not even that.
+FAULTY = ["silent", "garbage", "nonsense", "servfail", "refused", "truncated", "late", "late6", "late4", "soon4",
+          "never6", "half"]
 
 
 def die(what, *then):

@@ -121,6 +121,13 @@ static bool waits_for_ipv6(poise_connect *connect, const poise_address *address,
     return now < attempts->next_ns;
 }
 
+/* No descriptor was left, and nothing is under way but the look-up, which has one until its last answer is there. That
+ * may be any moment: so it is left alone until the next try. */
+static bool spares_look_up(const struct attempts *attempts, int names, uint64_t now)
+{
+    return attempts->lacking && attempts->n == 0 && names == -EAGAIN && now < attempts->next_ns;
+}
+
 /* Begins what may begin now. When more may begin, without any event but the time: UINT64_MAX: never. names: what the
  * look-up says. */
 static uint64_t begin(poise_connect *connect, int *names)
@@ -129,14 +136,16 @@ static uint64_t begin(poise_connect *connect, int *names)
     poise_address address;
     while (next_address(connect, &address)) {
         uint64_t now = poise_now();
-        if (waits_for_ipv6(connect, &address, now) || (attempts->n > 0 && now < attempts->next_ns))
+        if (waits_for_ipv6(connect, &address, now) || (attempts->n > 0 && now < attempts->next_ns) ||
+            spares_look_up(attempts, *names, now))
             return attempts->next_ns;
+        bool lacked = attempts->lacking;
         int result = attempt(connect, &address);
         attempts->next_ns = result < 0 && !lacks_resources(result) ? 0 : now + ATTEMPT_DELAY_NS;
         if (result < 0)
             attempts->result = result;
         attempts->lacking = lacks_resources(result);
-        if (attempts->lacking && attempts->n == 0 && poise__lookup_stop_asking(&connect->lookup)) {
+        if (lacked && attempts->lacking && attempts->n == 0 && poise__lookup_stop_asking(&connect->lookup)) {
             *names = 0; /* the look-up's descriptors are all that there is to be had */
             continue;
         }

@@ -49,6 +49,9 @@ static void ask_with(struct asker *asker, const char *name, int family, ares_add
 
 static void ask(struct asker *asker, const char *name, int family) { ask_with(asker, name, family, on_answer); }
 
+/* How often a query is sent before it has failed. */
+#define TRIES 7
+
 static void open_asker_with(struct asker *asker, poise *queue, int timeout_ms, int tries, int flags)
 {
     struct ares_options options;
@@ -61,17 +64,17 @@ static void open_asker_with(struct asker *asker, poise *queue, int timeout_ms, i
               ARES_SUCCESS);
 }
 
-static void open_asker(struct asker *asker, poise *queue, int timeout_ms, int flags)
-{
-    open_asker_with(asker, queue, timeout_ms, 1, flags);
-}
+/* Where an answer is to come: what is lost is asked for again. On jco an answer that comes before the program waits is
+ * lost (udp_early_jco.c); and c-ares 1.34, which has seen quick answers, waits 250 ms for the next, and that is little on a
+ * busy machine. */
+static void open_asker(struct asker *asker, poise *queue) { open_asker_with(asker, queue, 1000, TRIES, 0); }
 
 static void look_up(const char *name, int family, int status, unsigned v4, unsigned v6)
 {
     struct usage before = usage();
     poise *queue = open_queue();
     struct asker asker;
-    CALL(open_asker(&asker, queue, 2000, 0));
+    CALL(open_asker(&asker, queue));
     ask(&asker, name, family);
     CHECK(dispatch_until(queue, &asker.done));
     CHECK_INT(asker.status, status);
@@ -109,7 +112,7 @@ TEST(Cares, a_thousand)
     struct usage before = usage();
     poise *queue = open_queue();
     struct asker asker;
-    CALL(open_asker_with(&asker, queue, 1000, 4, 0));
+    CALL(open_asker(&asker, queue));
     for (unsigned round = 0; round < 5; round++) {
         for (unsigned i = 0; i < 200; i++)
             ask(&asker, i % 2 ? "v4.poise.test" : "alias.poise.test", AF_INET);
@@ -129,7 +132,7 @@ TEST(Cares, a_silent_server)
     struct usage before = usage();
     poise *queue = open_queue();
     struct asker asker;
-    CALL(open_asker(&asker, queue, 100, 0));
+    CALL(open_asker_with(&asker, queue, 100, 1, 0));
     ask(&asker, "silent.poise.test", AF_INET);
     CHECK(dispatch_until(queue, &asker.done));
     CHECK_INT(asker.status, ARES_ETIMEOUT);
@@ -138,12 +141,13 @@ TEST(Cares, a_silent_server)
     CALL(check_usage(before));
 }
 
-/* The socket stays open, and the second query, on it, calls no hook. */
+/* The socket stays open, and the second query, on it, calls no hook. It gives up after 0.3, 0.6 and 1.2 s: time enough
+ * for the first one on a busy machine. */
 TEST(Cares, a_silent_server_on_an_open_socket)
 {
     poise *queue = open_queue();
     struct asker asker;
-    CALL(open_asker(&asker, queue, 100, ARES_FLAG_STAYOPEN));
+    CALL(open_asker_with(&asker, queue, 300, 3, ARES_FLAG_STAYOPEN));
     ask(&asker, "v4.poise.test", AF_INET);
     CHECK(dispatch_until(queue, &asker.done));
     CHECK_INT(asker.status, ARES_SUCCESS);
@@ -160,7 +164,7 @@ static void failing_server(const char *name, int status)
 {
     poise *queue = open_queue();
     struct asker asker;
-    CALL(open_asker(&asker, queue, 2000, 0));
+    CALL(open_asker(&asker, queue));
     ask(&asker, name, AF_INET);
     CHECK(dispatch_until(queue, &asker.done));
     CHECK_INT(asker.status, asker.status == ARES_ECONNREFUSED ? ARES_ECONNREFUSED : status);
@@ -176,7 +180,7 @@ TEST(Cares, a_cut_answer)
 {
     poise *queue = open_queue();
     struct asker asker;
-    CALL(open_asker(&asker, queue, 200, 0));
+    CALL(open_asker_with(&asker, queue, 200, 1, 0));
     ask(&asker, "truncated.poise.test", AF_INET);
     CHECK(dispatch_until(queue, &asker.done));
     CHECK(asker.status != ARES_SUCCESS || asker.v4 == 1);
@@ -202,7 +206,7 @@ TEST(Cares, cancel_in_a_callback)
     struct usage before = usage();
     poise *queue = open_queue();
     struct asker asker;
-    CALL(open_asker(&asker, queue, 2000, 0));
+    CALL(open_asker(&asker, queue));
     for (unsigned i = 0; i < 5; i++)
         ask(&asker, "silent.poise.test", AF_INET);
     ask_with(&asker, "v4.poise.test", AF_INET, on_answer_cancel);
@@ -221,9 +225,9 @@ TEST(Cares, close_at_every_step)
     for (unsigned steps = 0; steps < 6; steps++) {
         struct asker *asker = malloc(sizeof *asker);
         MUST(asker != NULL);
-        CALL(open_asker(asker, queue, 2000, 0));
+        CALL(open_asker(asker, queue));
         for (unsigned i = 0; i < 5; i++)
-            ask(asker, i % 2 ? "late.poise.test" : "echo.poise.test", AF_INET);
+            ask(asker, i % 2 ? "silent.poise.test" : "echo.poise.test", AF_INET);
         for (unsigned i = 0; i < steps; i++)
             CHECK(poise_dispatch(queue, 10 * MS) >= 0);
         CHECK_INT(poise_cares_close(&asker->cares), 0);
@@ -246,15 +250,19 @@ static void on_answer_next(void *data, int status, int timeouts, struct ares_add
         ask_with(asker, "v4.poise.test", AF_INET, on_answer_next);
 }
 
-/* Each on a socket of its own. On jco an answer that comes before the program waits is lost (udp_early_jco.c), and c-ares
- * asks again after two seconds: even if that happens each time, it ends in time. */
+/* Each on a socket of its own. */
 TEST(Cares, one_after_the_other)
 {
     poise *queue = open_queue();
     struct asker asker;
-    CALL(open_asker(&asker, queue, 2000, 0));
+    CALL(open_asker(&asker, queue));
     ask_with(&asker, "v4.poise.test", AF_INET, on_answer_next);
-    CHECK(dispatch_until(queue, &asker.done));
+    uint64_t end = poise_now() + 5 * (uint64_t)patience(); /* for each of them */
+    for (unsigned ended = 0; !asker.done; ended = asker.ended) {
+        end = asker.ended == ended ? end : poise_now() + 5 * (uint64_t)patience();
+        CHECK(poise_now() < end);
+        CHECK(poise_dispatch(queue, patience()) >= 0);
+    }
     CHECK_INT(asker.v4, scale(200));
     CHECK_INT(poise_cares_close(&asker.cares), 0);
     poise_close(queue);
@@ -279,7 +287,7 @@ TEST(Cares, dispatch_in_a_callback)
 {
     poise *queue = open_queue();
     struct asker asker;
-    CALL(open_asker(&asker, queue, 2000, 0));
+    CALL(open_asker(&asker, queue));
     nested_failed = false;
     for (unsigned i = 0; i < 3; i++)
         ask_with(&asker, "v4.poise.test", AF_INET, on_answer_nested);
@@ -320,7 +328,7 @@ TEST(Cares, a_failed_watch_is_an_error)
     struct usage before = usage();
     poise *queue = open_queue();
     struct asker asker;
-    CALL(open_asker(&asker, queue, 60000, 0));
+    CALL(open_asker(&asker, queue));
     poise_fails = -ENOMEM;
     ask(&asker, "silent.poise.test", AF_INET);
     CHECK(dispatch_until(queue, &asker.done));

@@ -65,6 +65,9 @@ static struct outcome connect_to(const char *name, uint16_t port, int64_t ns)
     return outcome;
 }
 
+/* How often something is tried that is to be quick at least once: the machine may be busy. */
+enum { BUSY = 20 };
+
 static uint16_t echo_port(void) { return service_port("POISE_ECHO"); }
 
 #define CHECK_PEER(outcome, expected)                                                                \
@@ -242,7 +245,7 @@ TEST(C, the_last_of_many)
 {
     NEED_NAMES();
     int64_t best = INT64_MAX;
-    for (int i = 0; i < 5 && best >= 250 * MS; i++) {
+    for (int i = 0; i < BUSY && best >= 250 * MS; i++) {
         struct outcome outcome = connect_to("many.poise.test", echo_port(), -1);
         CHECK_PEER(outcome, "127.0.0.1");
         best = outcome.took < best ? outcome.took : best;
@@ -252,13 +255,12 @@ TEST(C, the_last_of_many)
 
 /* ---- dead addresses ---------------------------------------------------------------------------------------------- */
 
-/* With a dead first address it is connected within 400 ms, and not before the delay of 250 ms. Of some tries, as the
- * machine may be busy. */
+/* With a dead first address it is connected within 400 ms, and not before the delay of 250 ms. */
 static void check_dead_first(const char *name, const char *peer)
 {
     int64_t best = INT64_MAX;
     struct usage before = usage();
-    for (int i = 0; i < 20 && best > 400 * MS; i++) {
+    for (int i = 0; i < BUSY && best > 400 * MS; i++) {
         struct outcome outcome = connect_to(name, echo_port(), -1);
         CHECK_PEER(outcome, peer);
         CHECK_RANGE(outcome.took, 250 * MS, 20 * SECOND);
@@ -325,7 +327,7 @@ TEST(C, resolution_delay)
     else
         close(outcome.result);
     int64_t best = INT64_MAX;
-    for (int i = 0; i < 5 && best >= 50 * MS; i++) { /* that there is no IPv6 is an answer, too */
+    for (int i = 0; i < BUSY && best >= 50 * MS; i++) { /* that there is no IPv6 is an answer, too */
         outcome = connect_to("v4.poise.test", echo_port(), -1);
         CHECK_PEER(outcome, "127.0.0.1");
         best = outcome.took < best ? outcome.took : best;
@@ -401,7 +403,7 @@ TEST(C, families_in_turn)
         listeners[i] = listen_at(literal, port);
     }
     int64_t best = INT64_MAX;
-    for (int i = 0; i < 5 && best >= 500 * MS; i++) {
+    for (int i = 0; i < BUSY && best >= 500 * MS; i++) {
         struct outcome outcome = connect_to("many.poise.test", port, -1);
         CHECK_RANGE(outcome.result, 0, INT32_MAX);
         close(outcome.result);
@@ -426,7 +428,7 @@ TEST(C, a_failure_beside_others)
     open_dead(&dead, "2001:db8::11", port);
     int listener = listen_at("2001:db8::12", port);
     int64_t best = INT64_MAX;
-    for (int i = 0; i < 5 && best >= 500 * MS; i++) {
+    for (int i = 0; i < BUSY && best >= 500 * MS; i++) {
         struct outcome outcome = connect_to("many.poise.test", port, -1);
         CHECK_PEER(outcome, "[2001:db8::12]");
         best = outcome.took < best ? outcome.took : best;
@@ -453,16 +455,18 @@ TEST(C, a_limit_of_attempts)
     poise_connect connect;
     int64_t queue_and_sockets = 0;
     struct usage opened = usage();
-    CHECK_INT(start(queue, &connect, "crowd.poise.test", port, in_time(6 * SECOND)), 0);
-    int result;
-    do {
-        struct seen seen;
-        CHECK(wait_all(queue, 20 * SECOND, &seen) > 0);
-        result = poise_connect_result(&connect);
-        int64_t now = usage().descriptors - opened.descriptors;
-        queue_and_sockets = now > queue_and_sockets ? now : queue_and_sockets;
-    } while (result == -EINPROGRESS);
-    CHECK_INT(result, -ETIMEDOUT);
+    for (int seconds = 6; queue_and_sockets < 16 && seconds <= 24; seconds *= 2) { /* the machine may be busy */
+        CHECK_INT(start(queue, &connect, "crowd.poise.test", port, in_time(seconds * SECOND)), 0);
+        int result;
+        do {
+            struct seen seen;
+            CHECK(wait_all(queue, 30 * SECOND, &seen) > 0);
+            result = poise_connect_result(&connect);
+            int64_t now = usage().descriptors - opened.descriptors;
+            queue_and_sockets = now > queue_and_sockets ? now : queue_and_sockets;
+        } while (result == -EINPROGRESS);
+        CHECK_INT(result, -ETIMEDOUT);
+    }
     CHECK_INT(queue_and_sockets, 16);
     poise_close(queue);
     CALL(check_usage(before));
@@ -575,6 +579,37 @@ TEST(C, no_descriptors)
     poise_close(queue);
 }
 
+/* The one descriptor that is left is the look-up's. IPv6 is there first, and refuses; that of IPv4, which comes a little
+ * later, is waited for. */
+TEST(C, the_last_descriptor_is_not_taken_too_soon)
+{
+    NEED_NAMES();
+    NEED_IPV6();
+    uint16_t port;
+    int listener = tcp_listen(&port); /* on IPv4 alone */
+    poise *queue = open_queue();
+    struct usage before = usage();
+    struct outcome outcome = { .result = -1 };
+    for (int i = 0; i < BUSY && outcome.result < 0; i++) {
+        poise_connect connect;
+        if (!limit_descriptors(1)) {
+            close(listener);
+            poise_close(queue);
+            SKIP("WASI has no limit of descriptors to set");
+        }
+        int started = start(queue, &connect, "soon4.poise.test", port, NONE);
+        if (started == 0)
+            finish(queue, &connect, poise_now(), &outcome);
+        unlimit_descriptors();
+        CHECK_INT(started, 0);
+        CHECK(outcome.result >= 0 || outcome.result == -ECONNREFUSED);
+    }
+    CHECK_PEER(outcome, "127.0.0.1");
+    CALL(check_usage(before));
+    close(listener);
+    poise_close(queue);
+}
+
 /* The one descriptor that is left is the look-up's, and IPv6 never answers: the look-up gives it up for the attempt. */
 TEST(C, the_last_descriptor)
 {
@@ -597,16 +632,16 @@ TEST(C, the_last_descriptor)
     poise_close(queue);
 }
 
-/* The look-up's descriptor serves the attempt at a dead address; the next attempt is made when there is one again. */
+/* The look-up's descriptor serves the attempt at a dead address; the next attempt is made when there is one again. Both
+ * addresses are of IPv4, so that they come at once: an answer that is late is done without. */
 TEST(C, descriptors_come_back)
 {
     NEED_NAMES();
-    NEED_IPV6();
     poise *queue = open_queue();
     poise_connect connect;
     struct outcome outcome = { .result = 0 };
     struct usage before = usage();
-    CHECK_INT(start(queue, &connect, "dead.poise.test", echo_port(), in_time(10 * SECOND)), 0);
+    CHECK_INT(start(queue, &connect, "dead4.poise.test", echo_port(), in_time(10 * SECOND)), 0);
     if (!limit_descriptors(0)) {
         poise_connect_stop(&connect);
         poise_close(queue);
@@ -624,7 +659,7 @@ TEST(C, descriptors_come_back)
         finish(queue, &connect, poise_now(), &outcome);
     unlimit_descriptors();
     CHECK_INT(result, -EINPROGRESS);
-    CHECK_PEER(outcome, "127.0.0.1");
+    CHECK_PEER(outcome, "198.51.100.1");
     CALL(check_usage(before));
     poise_close(queue);
 }

@@ -95,7 +95,7 @@ static CURLMcode fetch(struct fetcher *fetcher, struct transfer *transfer, const
 /* Descriptors of libcurl's thread that looks names up may be closed a little later. */
 static void check_usage_soon(struct usage before)
 {
-    uint64_t end = poise_now() + (uint64_t)patience();
+    uint64_t end = poise_now() + 5 * (uint64_t)patience();
     while (usage().descriptors != before.descriptors && poise_now() < end)
         usleep(1000);
     check_usage(before);
@@ -453,7 +453,8 @@ static void broken_server(const char *host, uint16_t port, const char *path, CUR
     struct transfer transfer;
     CALL(open_fetcher(&fetcher, queue));
     CHECK_INT(fetch(&fetcher, &transfer, host, port, path), CURLM_OK);
-    curl_easy_setopt(transfer.easy, CURLOPT_TIMEOUT_MS, 300L);
+    long limit_ms = expected == CURLE_OPERATION_TIMEDOUT ? 300 : (long)(4 * patience() / MS);
+    curl_easy_setopt(transfer.easy, CURLOPT_TIMEOUT_MS, limit_ms);
     CHECK(dispatch_until(queue, &fetcher.done));
     CHECK_INT(transfer.ended, 1);
     if (expected != CURL_LAST)

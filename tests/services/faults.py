@@ -594,6 +594,7 @@ DNS = {
     "late": lambda kind: (0, 0.5),
     "late6": lambda kind: (0, 1 if kind == AAAA else 0),
     "late4": lambda kind: (0, 1 if kind == A else 0),
+    "soon4": lambda kind: (0, 0.05 if kind == A else 0),
     "never6": lambda kind: (None if kind == AAAA else 0, 0),
     "half": lambda kind: (AUTHORITATIVE, 0) if kind == AAAA else (SERVFAIL, 0.1),  # no such address, and a failure
 }

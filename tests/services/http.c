@@ -930,12 +930,14 @@ TEST(H, level)
     CALL(await_head(queue, &one));
     for (int i = 0; i < 5; i++) /* bytes are waiting, and nothing is called */
         CHECK(wait_for(queue, &one) != 0);
-    CHECK(poise_http_recv(&one.http, buffer, 10) == 10 || wait_for(queue, &one) != 0);
+    ptrdiff_t n;
+    while ((n = poise_http_recv(&one.http, buffer, 10)) == -EAGAIN)
+        CHECK(wait_for(queue, &one) != 0);
+    CHECK_RANGE(n, 1, 10);
     for (int i = 0; i < 5; i++)
         CHECK(wait_for(queue, &one) != 0);
     /* Its end is waiting. */
-    ptrdiff_t n;
-    size_t got = 10;
+    size_t got = (size_t)n;
     while (got < 100000) {
         CHECK(wait_for(queue, &one) != 0);
         n = poise_http_recv(&one.http, buffer, 100000 - got < sizeof buffer ? 100000 - got : sizeof buffer);
@@ -961,16 +963,17 @@ TEST(H, idle)
     struct exchange one = { .result = 0 }, other = { .result = 0 };
     (void)at_faults(&one, "/late?ms=400");
     (void)at_faults(&other, "/echo");
+    uint64_t begun = poise_now(), end = begun + (uint64_t)(200 * MS);
     CHECK_INT(start(queue, &one, NULL), 0);
     CHECK_INT(start(queue, &other, &options), 0);
-    uint64_t end = poise_now() + (uint64_t)(200 * MS);
     unsigned events = 0;
     while (poise_now() < end) {
         struct seen seen;
         CHECK(wait_all(queue, 20 * MS, &seen) >= 0);
         for (int i = 0; i < seen.n; i++) {
             struct exchange *which = seen.event[i].data;
-            CHECK_INT(poise_http_status(&which->http), -EAGAIN);
+            int status = poise_http_status(&which->http);
+            CHECK(status == -EAGAIN || (which == &one && poise_now() >= begun + (uint64_t)(400 * MS)));
             events++;
         }
     }
@@ -1117,9 +1120,11 @@ TEST(H, paused_in_between)
     }
     CHECK_RANGE(events, 0, 5);
     poise_http_pause(&one.http, false);
-    CHECK(wait_for(queue, &one) != 0);
     uint64_t before = one.got;
-    go_on(&one);
+    while (one.got == before && one.result == -EAGAIN) {
+        CHECK(wait_for(queue, &one) != 0);
+        go_on(&one);
+    }
     CHECK(one.got > before);
     poise_http_stop(&one.http);
     poise_close(queue);
@@ -1327,7 +1332,7 @@ TEST(H, long_head)
 
 /* ---- time -------------------------------------------------------------------------------------------------------- */
 
-static void check_late(poise *queue, const char *url, poise_http_options options, int status)
+static void run_late(poise *queue, const char *url, poise_http_options options, int *status)
 {
     struct exchange one = { .result = 0 };
     options.size = sizeof options;
@@ -1336,11 +1341,27 @@ static void check_late(poise *queue, const char *url, poise_http_options options
     uint64_t least = options.deadline_ns != 0 ? options.deadline_ns - before : (uint64_t)(100 * MS);
     CALL(run(queue, &one, &options));
     CHECK_INT(one.result, -ETIMEDOUT);
-    CHECK_INT(one.status, status);
+    *status = one.status;
     CHECK_RANGE(poise_now() - before, least, least + (uint64_t)(5 * patience()));
     CHECK_INT(poise_http_recv(&one.http, buffer, 1), -ETIMEDOUT);
     CHECK(silent(queue, &one, 5 * MS));
     poise_http_stop(&one.http);
+}
+
+static void check_late(poise *queue, const char *url, poise_http_options options, int status)
+{
+    int found = -1;
+    CALL(run_late(queue, url, options, &found));
+    CHECK_INT(found, status);
+}
+
+/* A deadline after the head, which takes its time on a busy machine. */
+static void check_late_in_body(poise *queue, const char *url)
+{
+    int status = 0;
+    for (int64_t ns = 100 * MS; status == 0 && ns < 2 * patience(); ns *= 2)
+        CALL(run_late(queue, url, (poise_http_options){ .deadline_ns = poise_now() + (uint64_t)ns }, &status));
+    CHECK_INT(status, 200);
 }
 
 TEST(H, time_limits)
@@ -1377,8 +1398,8 @@ TEST(H, deadline)
     CALL(check_late(queue, dead, DEADLINE, 0));
     CALL(check_late(queue, "http://silent.poise.test/", DEADLINE, 0));
     CALL(check_late(queue, at_faults(&url, "/no-head"), DEADLINE, 0));
-    CALL(check_late(queue, at_faults(&url, "/stuck"), DEADLINE, 200));
-    CALL(check_late(queue, at_faults(&url, "/pieces?n=1000&ms=10"), DEADLINE, 200));
+    CALL(check_late_in_body(queue, at_faults(&url, "/stuck")));
+    CALL(check_late_in_body(queue, at_faults(&url, "/pieces?n=1000&ms=10")));
     /* Passed already. */
     (void)at_nginx(&url, "/hello.txt");
     poise_http_options past = { .size = sizeof past, .deadline_ns = 1 };
@@ -1536,7 +1557,7 @@ TEST(H, stop_while_looking_up)
         CHECK_INT(poise_http_status(&one.http), -EAGAIN);
         uint64_t started = poise_now();
         poise_http_stop(&one.http);
-        CHECK_RANGE(poise_now() - started, 0, SECOND / 2); /* the resolver would go on for 3 s and more */
+        CHECK_RANGE(poise_now() - started, 0, 2 * SECOND); /* the resolver would go on for 3 s and more */
         CHECK(silent(queue, &one, 5 * MS));
     }
     CALL(await_same_usage(queue, before));

@@ -489,6 +489,8 @@ static void silent_server(const char *host, uint16_t port, int connected)
     client.wanted = 2;
     CHECK_INT(redisAsyncCommand(client.redis, on_reply, NULL, "PING"), REDIS_OK);
     CHECK_INT(poise_post(queue, poise_fd(client.redis->c.fd), POISE_WRITABLE), 0); /* a spurious event */
+    for (uint64_t end = poise_now() + 5 * (uint64_t)patience(); client.connected < connected && poise_now() < end;)
+        CHECK(poise_dispatch(queue, patience()) >= 0);
     alarm_start(queue, &alarm, 100 * MS);
     CHECK(dispatch_until(queue, &alarm.rang));
     CHECK_INT(client.connected, connected);
@@ -540,11 +542,11 @@ static void limited(const char *host, uint16_t port, int connected)
     struct usage before = usage();
     poise *queue = open_queue();
     struct client client;
-    struct timeval limit = { 0, 100000 };
+    struct timeval limit = { 0, 100000 }, ample = { 5, 0 };
     redisOptions options;
     memset(&options, 0, sizeof options);
     REDIS_OPTIONS_SET_TCP(&options, host, port);
-    options.connect_timeout = &limit;
+    options.connect_timeout = connected ? &ample : &limit;
     options.command_timeout = &limit;
     memset(&client, 0, sizeof client);
     client.queue = queue;

@@ -421,13 +421,17 @@ TEST(R, streamed)
     poise_lookup lookup;
     struct answer answer = { .n = 0 };
     int64_t before = cpu_time();
+    uint64_t late = in_time(SECOND);
     CHECK_INT(start(queue, &lookup, "late6.poise.test", AF_UNSPEC, NONE), 0);
     gather(queue, &lookup, 1, &answer);
     CHECK(has(&answer, "127.0.0.1:7777"));
     if (!on_wasi()) {
-        CHECK_INT(answer.n, 1);
-        CHECK_INT(answer.result, -EAGAIN);
-        gather(queue, &lookup, 3, &answer);
+        if (poise_now() < late) { /* else the machine is busy, and the other one may have come, too */
+            CHECK_INT(answer.n, 1);
+            CHECK_INT(answer.result, -EAGAIN);
+        }
+        if (answer.result == -EAGAIN)
+            gather(queue, &lookup, 3, &answer);
         CHECK_ANSWER(answer, 2);
         CHECK_TEXT(answer.text[1], "[::1]:7777");
     }
@@ -483,8 +487,11 @@ TEST(R, deadline_after_some)
     poise *queue = open_queue();
     poise_lookup lookup;
     struct answer answer = { .n = 0 };
-    CHECK_INT(start(queue, &lookup, "never6.poise.test", AF_UNSPEC, in_time(400 * MS)), 0);
-    gather(queue, &lookup, 64, &answer);
+    int tries = 0;
+    do { /* natively the machine may be too busy for any to come */
+        CHECK_INT(start(queue, &lookup, "never6.poise.test", AF_UNSPEC, in_time(400 * MS << tries)), 0);
+        gather(queue, &lookup, 64, &answer);
+    } while (!on_wasi() && answer.result == -ETIMEDOUT && answer.n == 0 && ++tries < 4);
     if (on_wasi()) {
         CHECK_INT(answer.result, -ETIMEDOUT); /* its answer is one */
     } else {

@@ -29,16 +29,18 @@ demo: setup ## one program, natively and as a component, talked to from outside:
 	tools/demo build/native/examples/everything build/wasip2/examples/everything.wasm
 
 check: ## every test (about 20 minutes); tools/check --list names the parts, tools/check PART... runs some
-	tools/setup --tests
+	tools/setup --tests --bench
 	tools/check
 
-bench: setup ## poise beside raw epoll and poll(2), natively and under wasmtime: prints ratios
+bench: ## poise beside epoll, libev, libevent, libuv, mio and poll(2), natively and in components (an hour and a half; it says how long). TABLES=chain,echo runs some
+	tools/setup --bench
 	cmake --preset release >/dev/null
 	+cmake --build --preset release -j $(JOBS) --target bench
 	cmake --preset wasip2 $(OPTIONS) >/dev/null
-	+cmake --build --preset wasip2 -j $(JOBS) --target poise bench
-	for n in '1 1' '100 1' '100 100' '1000 100'; do build/release/bench/chain $$n; done
-	for n in '1 1' '100 1' '100 100' '1000 1'; do tools/wasi-run build/wasip2/bench/pairs.wasm $$n; done
+	+cmake --build --preset wasip2 -j $(JOBS) --target bench
+	bench/mio/build
+	bench/run.py $(if $(TABLES),--tables $(TABLES))
+	$(if $(TABLES),,bench/size.py)
 
 install: native ## libraries, headers, .pc files, CMake package and man pages into PREFIX (DESTDIR is honoured)
 	DESTDIR="$(DESTDIR)" cmake --install build/release

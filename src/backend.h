@@ -48,6 +48,20 @@ static inline uint32_t queue_armed(const struct slot *slot)
  * -1: this generation is dead, the report came from a file that nobody watches any more. */
 int poise__ready(struct poise *queue, uint32_t slot, uint32_t generation, uint32_t readiness);
 
+/* The same for a backend with KERNEL_MODES: what most reports need, without a call. */
+static inline int queue_ready(struct poise *queue, uint32_t index, uint32_t generation, uint32_t readiness)
+{
+    struct slot *slot = &queue->slots[index];
+    uint32_t wanted = readiness & slot->interest & DIRECTIONS;
+    if (RARE(slot->state != 0 || slot->quiet != 0 || slot->generation != generation || wanted == 0)) {
+        return poise__ready(queue, index, generation, readiness);
+    }
+    slot->ready = (uint16_t)(wanted | (readiness & HINTS));
+    slot->state = slot->interest & POISE_ONESHOT ? SLOT_IN_READY | SLOT_DISARMED : SLOT_IN_READY;
+    list_append(queue, &queue->ready, index);
+    return 1;
+}
+
 /* With POISE_ERROR: why, as a positive errno value, where it is known. */
 static inline void queue_error(struct poise *queue, uint32_t slot, int error)
 {

@@ -49,14 +49,14 @@ static inline int lock_init(struct lock *lock)
 static inline void lock_destroy(struct lock *lock) { (void)pthread_mutex_destroy(&lock->mutex); }
 static inline void lock_take(struct lock *lock)
 {
-    if (!ONE_THREAD) {
+    if (__builtin_expect(!ONE_THREAD, 0)) {
         (void)pthread_mutex_lock(&lock->mutex);
         lock->taken = true;
     }
 }
 static inline void lock_drop(struct lock *lock)
 {
-    if (lock->taken) {
+    if (__builtin_expect(lock->taken, 0)) {
         lock->taken = false;
         (void)pthread_mutex_unlock(&lock->mutex);
     }

@@ -14,8 +14,8 @@
  *                                  orphan (backend/epoll.c, trap 1): one epoll_ctl for each source
  * poise_next                       O(1)
  * poise_timer_start, _stop         O(1)
- * a timer that fires               O(1) amortised for each of at most 8 levels, and its share of sorting what is due in
- *                                  the same wait
+ * a timer that fires               O(1) amortised for each of at most 8 levels, and its share of sorting what is due
+ *                                  within the same 66 us
  * poise_wake                       O(1), lock-free
  * poise_waker_close                O(1); of one that was woken and not taken: O(such wakers)
  */
@@ -29,9 +29,9 @@
 #include "queue.h"
 
 #define MODES ((uint32_t)(POISE_EDGE | POISE_ONESHOT))
-#define HINTS ((uint32_t)(POISE_ERROR | POISE_READ_CLOSED | POISE_WRITE_CLOSED))
 
 enum { FIRST_CAPACITY = 16, DEFAULT_BATCH = 256, MOST_BATCH = 65536, MOST_SLOTS = 1 << 24 };
+enum { DEFAULT_COLD_LATENCY = 1000000 }; /* ns */
 
 _Static_assert(sizeof(struct slot) <= 48, "a registered source is at most 48 bytes");
 _Static_assert(sizeof(poise_timer) <= (sizeof(void *) == 8 ? 48 : 32),
@@ -88,6 +88,7 @@ int poise_open(poise **result, const poise_options *options)
     queue->realloc = reallocate;
     queue->context = options->context;
     queue->batch = options->batch != 0 ? options->batch : DEFAULT_BATCH;
+    queue->cold_latency = options->cold_latency_ns != 0 ? options->cold_latency_ns : DEFAULT_COLD_LATENCY;
     queue->unused = NONE;
     queue->ready = queue->posted = (struct list){ NONE, NONE };
     poise__timers_init(&queue->timers);
@@ -136,27 +137,24 @@ uint64_t poise_now(void)
 
 /* ---- slots ------------------------------------------------------------------------------------------------------ */
 
-static void list_remove(poise *queue, struct list *list, struct slot *slot)
+static void list_remove(poise *queue, struct list *list, uint32_t index)
 {
-    *(slot->previous != NONE ? &queue->slots[slot->previous].next : &list->head) = slot->next;
+    const struct slot *slot = &queue->slots[index];
+    if (list->head == index) {
+        list_begin(list, slot->next);
+    } else {
+        queue->slots[slot->previous].next = slot->next;
+    }
     *(slot->next != NONE ? &queue->slots[slot->next].previous : &list->tail) = slot->previous;
 }
 
-static void list_append(poise *queue, struct list *list, uint32_t index)
+static void unlist(poise *queue, uint32_t index)
 {
     struct slot *slot = &queue->slots[index];
-    slot->next = NONE;
-    slot->previous = list->tail;
-    *(list->tail != NONE ? &queue->slots[list->tail].next : &list->head) = index;
-    list->tail = index;
-}
-
-static void unlist(poise *queue, struct slot *slot)
-{
     if (slot->state & SLOT_IN_READY) {
-        list_remove(queue, &queue->ready, slot);
+        list_remove(queue, &queue->ready, index);
     } else if (slot->state & SLOT_IN_POSTED) {
-        list_remove(queue, &queue->posted, slot);
+        list_remove(queue, &queue->posted, index);
     }
     slot->state &= (uint8_t)~(unsigned)(SLOT_IN_READY | SLOT_IN_POSTED);
 }
@@ -187,13 +185,13 @@ static void settle(poise *queue, uint32_t index)
             return;
         }
         slot->ready = 0;
-        unlist(queue, slot);
+        unlist(queue, index);
     }
     bool wanted = ready_without_kernel(slot) != 0;
     if (wanted && !(slot->state & SLOT_IN_POSTED)) {
         enlist(queue, index, SLOT_IN_POSTED);
     } else if (!wanted) {
-        unlist(queue, slot);
+        unlist(queue, index);
     }
 }
 
@@ -280,7 +278,9 @@ static int take_slot(poise *queue, poise_source source, uint32_t *result)
 static void free_slot(poise *queue, uint32_t index)
 {
     struct slot *slot = &queue->slots[index];
-    unlist(queue, slot);
+    if (slot->state != 0) {
+        unlist(queue, index);
+    }
     uint32_t *link = bucket_of(queue, slot->source);
     while (*link != index) {
         link = &queue->slots[*link].chain;
@@ -294,6 +294,33 @@ static void free_slot(poise *queue, uint32_t index)
 
 /* ---- sources ---------------------------------------------------------------------------------------------------- */
 
+/* By name what a failed poise_watch has changed: copying all of a slot that was written to just now stalls. */
+static inline void restore(struct slot *slot, const struct slot *before)
+{
+    slot->generation = before->generation;
+    slot->interest = before->interest;
+    slot->posted = before->posted;
+    slot->ready = before->ready;
+    slot->error = before->error;
+    slot->quiet = before->quiet;
+    slot->state = before->state;
+}
+
+/* What was gathered, and not taken, when it is watched again. */
+static COLD void keep_gathered(struct slot *slot, uint32_t interest)
+{
+    if (slot->error == EBADF) { /* parked, and that not taken: the number is open again, or arm says so */
+        slot->ready = 0;
+    }
+    /* The number may be another file's now, and hints must be true: level tells them again. */
+    slot->ready &= DIRECTIONS;
+    slot->ready &= (uint16_t)interest;
+    /* What is still asked for is the one event of a one-shot (G4). */
+    if ((interest & POISE_ONESHOT) && ((slot->ready | slot->posted) & interest & DIRECTIONS)) {
+        slot->state |= SLOT_DISARMED;
+    }
+}
+
 static int watch(poise *queue, poise_source source, uint32_t interest, void *data)
 {
     uint32_t index = find(queue, source);
@@ -306,35 +333,29 @@ static int watch(poise *queue, poise_source source, uint32_t interest, void *dat
     }
     struct slot *slot = &queue->slots[index];
     struct slot before = *slot;
-    if (slot->error == EBADF) { /* parked, and that not taken: the number is open again, or arm says so */
-        slot->ready = 0;
-    }
-    /* The number may be another file's now, and hints must be true: level tells them again. */
-    slot->ready &= DIRECTIONS;
-    slot->error = 0;
     slot->interest = (uint16_t)interest;
     slot->quiet = 0;
     slot->state &= (uint8_t)~(unsigned)SLOT_DISARMED;
-    /* What was gathered, not taken, and is still asked for is the one event of a one-shot (G4). */
-    if ((interest & POISE_ONESHOT) && (slot->state & SLOT_IN_READY) &&
-        ((slot->ready | slot->posted) & interest & DIRECTIONS)) {
-        slot->state |= SLOT_DISARMED;
+    if (RARE(slot->state & SLOT_IN_READY)) {
+        keep_gathered(slot, interest);
     }
+    slot->error = 0;
     int result = queue->backend->arm(queue, index, ARM_WATCH);
-    if (result < 0) {
+    if (RARE(result < 0)) {
         if (is_new) {
             free_slot(queue, index);
         } else {
-            *slot = before;
+            restore(slot, &before);
         }
         return result;
     }
     slot->data = data;
-    slot->ready &= (uint16_t)interest;
     slot->state &= (uint8_t)~(unsigned)(SLOT_ALWAYS | SLOT_NEW);
     slot->state |= result == ALWAYS_READY ? SLOT_ALWAYS : 0;
-    settle(queue, index);
-    announce(queue, slot);
+    if (RARE(slot->state != 0 || slot->posted != 0)) {
+        settle(queue, index);
+        announce(queue, slot);
+    }
     return 0;
 }
 
@@ -404,16 +425,10 @@ int poise_post(poise *queue, poise_source source, uint32_t ready)
 
 /* ---- what is ready ---------------------------------------------------------------------------------------------- */
 
-/* Links a source into the ready list, or merges into what is gathered there. Then its mode takes effect. */
-static bool report(poise *queue, uint32_t index, uint32_t readiness, bool from_kernel)
+/* What a report does to its source: a one-shot is disarmed, and an edge is quiet where the kernel does not see to it. */
+static void apply_mode(poise *queue, uint32_t index, uint32_t readiness, bool from_kernel)
 {
     struct slot *slot = &queue->slots[index];
-    bool added = !(slot->state & SLOT_IN_READY);
-    slot->ready |= (uint16_t)readiness;
-    if (added) {
-        unlist(queue, slot);
-        enlist(queue, index, SLOT_IN_READY);
-    }
     bool always = slot->state & SLOT_ALWAYS;
     bool kernel_modes = queue->backend->features & KERNEL_MODES;
     bool changed = false;
@@ -426,6 +441,23 @@ static bool report(poise *queue, uint32_t index, uint32_t readiness, bool from_k
     }
     if (changed && !always) {
         (void)queue->backend->arm(queue, index, ARM_CHANGE);
+    }
+}
+
+/* Links a source into the ready list, or merges into what is gathered there. Then its mode takes effect. */
+static bool report(poise *queue, uint32_t index, uint32_t readiness, bool from_kernel)
+{
+    struct slot *slot = &queue->slots[index];
+    bool added = !(slot->state & SLOT_IN_READY);
+    slot->ready |= (uint16_t)readiness;
+    if (added) {
+        if (slot->state & SLOT_IN_POSTED) {
+            unlist(queue, index);
+        }
+        enlist(queue, index, SLOT_IN_READY);
+    }
+    if (slot->interest & MODES) {
+        apply_mode(queue, index, readiness, from_kernel);
     }
     return added;
 }
@@ -450,7 +482,7 @@ int poise__park(poise *queue, uint32_t index)
     }
     slot->error = EBADF;
     slot->ready |= (uint16_t)(asked | POISE_ERROR);
-    unlist(queue, slot);
+    unlist(queue, index);
     enlist(queue, index, SLOT_IN_READY);
     if (!(slot->state & SLOT_ALWAYS)) {
         (void)queue->backend->arm(queue, index, ARM_CHANGE);
@@ -593,35 +625,38 @@ void poise_wake(poise_waker *waker)
 
 /* ---- waiting ---------------------------------------------------------------------------------------------------- */
 
-/* Takes in what needs no kernel. Returns whether there was any. */
-static bool gather(poise *queue)
+/* What needs no kernel. */
+static bool anything_to_gather(const poise *queue)
 {
-    bool posts = queue->posted.head != NONE;
-    bool wakes = __atomic_load_n(&queue->wakes, __ATOMIC_ACQUIRE) != 0; /* a load is cheaper than the exchange */
-    if (posts) {
-        gather_posts(queue);
-    }
-    if (wakes) {
-        gather_wakes(queue);
-    }
-    return posts || wakes;
+    return queue->posted.head != NONE || __atomic_load_n(&queue->wakes, __ATOMIC_ACQUIRE) != 0;
 }
 
-static int wait_until(poise *queue, uint64_t deadline)
+static COLD void gather(poise *queue)
 {
-    bool left = anything(queue); /* from the wait before: they come first, without another look at the kernel (G6) */
-    if (!gather(queue) && left) {
-        return 1;
+    gather_posts(queue);
+    gather_wakes(queue);
+}
+
+static inline int wait_until(poise *queue, uint64_t deadline)
+{
+    uint64_t limit = deadline;
+    if (RARE(anything(queue) || anything_to_gather(queue))) {
+        if (!anything_to_gather(queue)) {
+            return 1; /* left from the wait before: they come first, without another look at the kernel (G6) */
+        }
+        gather(queue);
+        limit = anything(queue) ? 0 : deadline;
     }
-    for (;;) {
+    for (;; limit = deadline) {
         uint64_t until = poise__timers_next(&queue->timers);
         bool timers = until != UINT64_MAX;
-        until = until < deadline ? until : deadline;
-        int result = queue->backend->wait(queue, anything(queue) ? 0 : until);
-        if (result < 0) {
+        int result = queue->backend->wait(queue, until < limit ? until : limit);
+        if (RARE(result < 0)) {
             return anything(queue) ? 1 : result;
         }
-        (void)gather(queue);
+        if (RARE(anything_to_gather(queue))) {
+            gather(queue);
+        }
         if (timers) {
             poise__timers_gather(&queue->timers, poise_now());
         }
@@ -634,18 +669,22 @@ static int wait_until(poise *queue, uint64_t deadline)
     }
 }
 
+static uint64_t deadline_of(int64_t timeout_ns)
+{
+    if (timeout_ns == POISE_FOREVER) {
+        return UINT64_MAX;
+    }
+    return timeout_ns > 0 ? poise_now() + (uint64_t)timeout_ns : 0; /* both are below 2^63 */
+}
+
 int poise_wait(poise *queue, int64_t timeout_ns)
 {
-    if (queue == NULL) {
+    if (RARE(queue == NULL)) {
         return -EINVAL;
     }
-    uint64_t deadline = 0;
-    if (timeout_ns == POISE_FOREVER) {
-        deadline = UINT64_MAX;
-    } else if (timeout_ns > 0) {
-        deadline = poise_now() + (uint64_t)timeout_ns; /* both are below 2^63 */
-    }
+    uint64_t deadline = deadline_of(timeout_ns);
     lock_take(&queue->lock);
+    queue->deadline = deadline;
     int result = wait_until(queue, deadline);
     lock_drop(&queue->lock);
     return result;
@@ -655,45 +694,71 @@ static void take_source(poise *queue, poise_event *event)
 {
     uint32_t index = queue->ready.head;
     struct slot *slot = &queue->slots[index];
-    uint32_t posted = slot->posted & slot->interest & DIRECTIONS;
     event->data = slot->data;
-    event->ready = slot->ready | posted;
+    event->ready = slot->ready;
     event->result = slot->ready & POISE_ERROR ? -(int32_t)slot->error : 0;
-    slot->posted &= (uint16_t)~posted;
+    if (RARE(slot->posted != 0)) {
+        uint32_t posted = slot->posted & slot->interest & DIRECTIONS;
+        event->ready |= posted;
+        slot->posted &= (uint16_t)~posted;
+    }
     slot->ready = 0;
     slot->error = 0;
-    unlist(queue, slot);
-    if (slot->state & SLOT_ALWAYS) {
+    list_begin(&queue->ready, slot->next);
+    slot->state &= (uint8_t)~(unsigned)SLOT_IN_READY;
+    if (RARE(slot->state & SLOT_ALWAYS)) {
         settle(queue, index);
     }
 }
 
-static void take_waker(poise *queue, poise_event *event)
+static COLD bool take_waker(poise *queue, poise_event *event)
 {
     poise_waker *waker = queue->woken;
     queue->woken = (poise_waker *)waker->reserved[WAKER_NEXT];
     *event = (poise_event){ .data = waker->data, .ready = POISE_WAKE };
     __atomic_store_n(&waker->reserved[WAKER_WOKEN], 0, __ATOMIC_RELEASE); /* from here on a wake counts anew */
+    return true;
 }
 
-bool poise_next(poise *queue, poise_event *event)
+static COLD bool next_timer(poise *queue, poise_event *event)
 {
-    if (queue == NULL || event == NULL) {
-        return false;
+    poise_timer *timer = poise__timers_take(&queue->timers);
+    timer->reserved[TIMER_OWNER] = 0;
+    *event = (poise_event){ .data = timer->data, .ready = POISE_TIMER };
+    return true;
+}
+
+/* Wakers and timers belong to the waiting thread, so they need no lock. */
+static inline bool next_other(poise *queue, poise_event *event)
+{
+    if (queue->woken != NULL) {
+        return take_waker(queue, event);
     }
-    poise_timer *timer = NULL;
+    return timers_any_due(&queue->timers) && next_timer(queue, event);
+}
+
+static COLD bool next_source(poise *queue, poise_event *event)
+{
     lock_take(&queue->lock);
-    bool found = anything(queue);
-    if (queue->ready.head != NONE) {
+    bool found = queue->ready.head != NONE; /* another thread may have unwatched the last one meanwhile */
+    if (found) {
         take_source(queue, event);
-    } else if (queue->woken != NULL) {
-        take_waker(queue, event);
-    } else if ((timer = poise__timers_take(&queue->timers)) != NULL) {
-        timer->reserved[TIMER_OWNER] = 0;
-        *event = (poise_event){ .data = timer->data, .ready = POISE_TIMER };
     }
     lock_drop(&queue->lock);
-    return found;
+    return found || next_other(queue, event);
+}
+
+/* Every turn ends with a call that finds nothing. It takes no lock: only a wait, so this thread, adds to the ready list.
+ * (What finds a source is a function of its own, so that this one saves no registers.) */
+bool poise_next(poise *queue, poise_event *event)
+{
+    if (RARE(queue == NULL || event == NULL)) {
+        return false;
+    }
+    if (__atomic_load_n(&queue->ready.head, __ATOMIC_RELAXED) != NONE) {
+        return next_source(queue, event);
+    }
+    return next_other(queue, event);
 }
 
 int poise_fileno(const poise *constant)
@@ -719,7 +784,7 @@ uint64_t poise_deadline(const poise *constant)
         return UINT64_MAX;
     }
     lock_take(&queue->lock);
-    bool now = anything(queue) || queue->posted.head != NONE || __atomic_load_n(&queue->wakes, __ATOMIC_ACQUIRE) != 0;
+    bool now = anything(queue) || anything_to_gather(queue);
     uint64_t deadline = now ? 0 : poise__timers_next(&queue->timers);
     lock_drop(&queue->lock);
     return deadline;

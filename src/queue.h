@@ -8,6 +8,11 @@
 #include "timer.h"
 
 #define DIRECTIONS ((uint32_t)(POISE_READABLE | POISE_WRITABLE | POISE_PRIORITY))
+#define HINTS ((uint32_t)(POISE_ERROR | POISE_READ_CLOSED | POISE_WRITE_CLOSED))
+/* For the way of every event: docs/performance.md has what each is worth. */
+#define RARE(condition) __builtin_expect(!!(condition), 0)
+#define COLD __attribute__((noinline)) /* keeps its registers out of its caller */
+
 #define NONE UINT32_MAX /* no slot */
 
 enum slot_state {
@@ -27,14 +32,16 @@ struct slot {
     uint32_t next, previous; /* in the ready or the posted list; next also in the free list */
     uint32_t chain;          /* next slot in the same bucket of the index */
     uint16_t interest;
-    uint16_t ready;  /* gathered and not taken */
     uint16_t posted; /* by poise_post, and not taken; survives a pause */
+    uint16_t ready;  /* gathered and not taken */
     uint16_t error;  /* positive errno value for poise_event.result */
     uint8_t quiet;   /* directions that were reported in edge mode and wait for poise_again */
     uint8_t state;
 };
 
-struct list { /* of slots, by number: in order, O(1) to add and to remove from anywhere */
+/* Of slots, by number: in order, O(1) to add and to remove from anywhere. The head's previous one and the tail of an empty
+ * list say nothing. */
+struct list {
     uint32_t head, tail;
 };
 
@@ -48,6 +55,8 @@ struct poise {
     void *(*realloc)(void *context, void *block, size_t size);
     void *context;
     unsigned batch;
+    uint64_t cold_latency; /* poise_options.cold_latency_ns */
+    uint64_t deadline;     /* when the wait that runs ends with nothing: see backend.h, wait */
 
     struct slot *slots;
     uint32_t used, capacity; /* slots that were ever in use; a power of two, also the number of buckets */
@@ -60,5 +69,24 @@ struct poise {
 
     struct timers timers;
 };
+
+/* The waiting thread looks whether there is a first one without the lock: see poise_next. */
+static inline void list_begin(struct list *list, uint32_t index)
+{
+    __atomic_store_n(&list->head, index, __ATOMIC_RELAXED);
+}
+
+static inline void list_append(struct poise *queue, struct list *list, uint32_t index)
+{
+    struct slot *slot = &queue->slots[index];
+    slot->next = NONE;
+    slot->previous = list->tail;
+    if (list->head == NONE) {
+        list_begin(list, index);
+    } else {
+        queue->slots[list->tail].next = index;
+    }
+    list->tail = index;
+}
 
 #endif

@@ -35,6 +35,8 @@ static unsigned polls_of(poise *queue, int64_t timeout, int *result)
     return (unsigned)(calls().polls - before.polls);
 }
 
+enum { FEW = 32 }; /* so many sources are named in each call */
+
 /* n handles, `ready` of them ready, the others never. */
 static void check_polls(unsigned n, unsigned ready)
 {
@@ -52,10 +54,10 @@ static void check_polls(unsigned n, unsigned ready)
         unsigned polls = polls_of(queue, timeout, &result);
         if (ready > 0) {
             CHECK(result > 0);
-            CHECK_INT(polls, 1);
+            CHECK_RANGE(polls, 1, n <= FEW ? 1 : 2); /* more: the rotation of the cold ones may begin anew */
         } else {
             CHECK_INT(result, 0);
-            CHECK_RANGE(polls, 1, 2);
+            CHECK_RANGE(polls, 1, n <= FEW ? 2 : 4); /* more: the hot ones, a timer that was too early, then all */
         }
     }
     for (unsigned i = 0; i < n; i++)
@@ -91,7 +93,7 @@ TEST(BRIDGE, polls_of_a_wait_for_descriptors)
     for (int i = 0; i < 5; i++) {
         CHECK_RANGE(polls_of(queue, 0, &result), 1, 2);
         CHECK_INT(result, 0);
-        CHECK_RANGE(polls_of(queue, 2 * MS, &result), 1, 2);
+        CHECK_RANGE(polls_of(queue, 2 * MS, &result), 1, 3);
         CHECK_INT(result, 0);
         send_byte(fd[i][0]);
         await_readable(fd[i][1]);
@@ -103,7 +105,7 @@ TEST(BRIDGE, polls_of_a_wait_for_descriptors)
     }
     int unbound = tcp_socket(); /* nothing stands behind it: it costs nothing */
     CHECK_INT(poise_watch(queue, poise_fd(unbound), R | W, &unbound), 0);
-    CHECK_RANGE(polls_of(queue, 2 * MS, &result), 1, 2);
+    CHECK_RANGE(polls_of(queue, 2 * MS, &result), 1, 3);
     CHECK_INT(result, 0);
     CHECK_INT(poise_unwatch(queue, poise_fd(fd[0][0])), 0);
     CHECK_INT(poise_watch(queue, poise_fd(fd[0][0]), R | W, fd), 0);
@@ -139,7 +141,7 @@ TEST(BRIDGE, polls_of_a_connect)
     }
 }
 
-/* More than 128 handles: windows of 128, each once, with a yield before the first and after each that found something. */
+/* More than 128 handles: windows of 128, each once, with a yield before each; or all in one call that blocks. */
 TEST(BRIDGE, polls_of_a_long_wait)
 {
     NEED_WASIP2();
@@ -156,7 +158,7 @@ TEST(BRIDGE, polls_of_a_long_wait)
     CHECK_INT(result, 0);
     CHECK_RANGE(polls_of(queue, 20 * MS, &result), WINDOWS, 2 * (WINDOWS + 2));
     CHECK_INT(result, 0);
-    CHECK(calls().yields - before.yields <= 4);
+    CHECK(calls().yields - before.yields <= 2 * (WINDOWS + 1));
     poise_close(queue);
     for (int i = 0; i < N; i++)
         drop(handle[i]);

@@ -13,7 +13,8 @@
  *  3. Regular files and directories are refused with EPERM. The queue itself keeps them always ready.
  *  4. EPOLLERR and EPOLLHUP are reported whether asked for or not. A paused source is therefore MODified to EPOLLET
  *     with no bits: one report at most, which the queue drops.
- *  5. epoll_wait has milliseconds only; epoll_pwait2 (Linux 5.11) has nanoseconds, and may be missing or filtered.
+ *  5. epoll_wait has milliseconds only; epoll_pwait2 (Linux 5.11) has nanoseconds, costs more, and may be missing or
+ *     filtered. So what is far off is waited for in whole milliseconds at first, rounded down, and then the rest.
  *  6. An eventfd with EPOLLET reports each write anew, though it is never read: a wake costs one system call less.
  *  7. epoll_wait does not take a maximum of 0, and places of a batch can be used up by the waker, by orphans and by
  *     paused sources (4): then more calls fill them, else the bound of G7 would not hold.
@@ -30,7 +31,8 @@
 
 #define WAKE UINT64_MAX /* epoll_data of the eventfd: no slot has this number */
 
-enum { MOST_LATE = 100 }; /* some: each costs a call of epoll_wait, a rebuild one of epoll_ctl for each source */
+enum { MOST_LATE = 100 };     /* some: each costs a call of epoll_wait, a rebuild one of epoll_ctl for each source */
+enum { FAR_OFF = 100000000 }; /* ns: a second call now and then, for cheaper ones all the time */
 
 struct set {
     int epoll, event;
@@ -38,28 +40,33 @@ struct set {
     uint32_t forgotten;  /* counts changes that make a report which is under way look dead */
     uint32_t late;       /* dead reports that may have been such */
     bool orphans;        /* a dead report came that was none, or too many in a row to be */
+    bool stuck;          /* a new set could not be made: the orphans go on being reported */
     bool no_nanoseconds; /* epoll_pwait2 is missing */
-    struct epoll_event events[];
+    _Alignas(8) struct epoll_event events[];
 };
 
 static struct set *set_of(struct poise *queue) { return queue->platform; }
 
-static int control(struct set *set, int operation, int fd, struct epoll_event event)
+/* Tells the kernel how a source is watched. */
+static inline int enter(const struct poise *queue, int operation, uint32_t index)
 {
-    return epoll_ctl(set->epoll, operation, fd, &event) == 0 ? 0 : -errno;
-}
-
-static struct epoll_event registration(const struct poise *queue, uint32_t index)
-{
+    static const uint32_t events[] = {
+        EPOLLET, /* trap 4 */
+        EPOLLIN | EPOLLRDHUP,
+        EPOLLOUT,
+        EPOLLIN | EPOLLRDHUP | EPOLLOUT,
+        EPOLLPRI,
+        EPOLLPRI | EPOLLIN | EPOLLRDHUP,
+        EPOLLPRI | EPOLLOUT,
+        EPOLLPRI | EPOLLIN | EPOLLRDHUP | EPOLLOUT,
+    }; /* by POISE_READABLE, _WRITABLE, _PRIORITY */
+    const struct set *set = queue->platform;
     const struct slot *slot = &queue->slots[index];
-    uint32_t armed = queue_armed(slot);
-    struct epoll_event event = { .events = EPOLLET, .data.u64 = (uint64_t)slot->generation << 32 | index };
-    if (armed != 0) {
-        event.events = (armed & POISE_READABLE ? EPOLLIN | EPOLLRDHUP : 0u) | (armed & POISE_WRITABLE ? EPOLLOUT : 0u) |
-                       (armed & POISE_PRIORITY ? EPOLLPRI : 0u) | (slot->interest & POISE_EDGE ? EPOLLET : 0u) |
-                       (slot->interest & POISE_ONESHOT ? EPOLLONESHOT : 0u);
-    }
-    return event;
+    uint32_t modes =
+        (slot->interest & POISE_EDGE ? EPOLLET : 0u) | (slot->interest & POISE_ONESHOT ? EPOLLONESHOT : 0u);
+    struct epoll_event event = { .events = events[queue_armed(slot)] | modes,
+                                 .data.u64 = (uint64_t)slot->generation << 32 | index };
+    return epoll_ctl(set->epoll, operation, slot->source.id, &event) == 0 ? 0 : -errno;
 }
 
 /* ---- opening and closing ---- */
@@ -120,33 +127,17 @@ static int reserve(struct poise *queue, uint32_t slots)
 
 /* ---- sources ---- */
 
-static int arm(struct poise *queue, uint32_t index, enum arm why)
+/* The kernel has refused what poise_watch asked for. */
+static COLD int refused(struct poise *queue, uint32_t index, bool known, int result)
 {
-    struct set *set = set_of(queue);
-    struct slot *slot = &queue->slots[index];
-    int fd = slot->source.id;
-    if (slot->source.kind != 0) {
-        return -ENOTSUP;
+    if (known && result == -ENOENT) { /* trap 2 */
+        poise__replaced(queue, index);
+        result = enter(queue, EPOLL_CTL_ADD, index);
     }
-    bool known = !(slot->state & (SLOT_NEW | SLOT_ALWAYS));
-    if (known && why == ARM_WATCH) { /* a report under way may be of another file of this number: MOD asks again */
-        slot->generation++;
-        set->forgotten++;
+    if (result == -EEXIST) { /* an orphan came home: its description was dup'ed back onto its number */
+        result = enter(queue, EPOLL_CTL_MOD, index);
     }
-    int result = known ? control(set, EPOLL_CTL_MOD, fd, registration(queue, index)) : -ENOENT;
-    if (result == -ENOENT && why == ARM_WATCH) {
-        if (known) {
-            poise__replaced(queue, index);
-        }
-        result = control(set, EPOLL_CTL_ADD, fd, registration(queue, index));
-        if (result == -EEXIST) { /* an orphan came home: its description was dup'ed back onto its number */
-            result = control(set, EPOLL_CTL_MOD, fd, registration(queue, index));
-        }
-    }
-    if (why == ARM_CHANGE) {
-        return 0; /* its owner closed it, or gave the number away: until poise_watch there is nothing to change */
-    }
-    if (result == -EPERM) {
+    if (result == -EPERM) { /* trap 3 */
         if (known) {
             poise__replaced(queue, index);
         }
@@ -155,12 +146,37 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
     return result;
 }
 
+static int arm(struct poise *queue, uint32_t index, enum arm why)
+{
+    struct set *set = set_of(queue);
+    struct slot *slot = &queue->slots[index];
+    if (slot->source.kind != 0) {
+        return -ENOTSUP;
+    }
+    bool known = !(slot->state & (SLOT_NEW | SLOT_ALWAYS));
+    if (why == ARM_CHANGE) {
+        if (known) { /* an error: its owner closed it, or gave the number away. Until poise_watch nothing is to be done */
+            (void)enter(queue, EPOLL_CTL_MOD, index);
+        }
+        return 0;
+    }
+    int result;
+    if (known) { /* a report under way may be of another file of this number: MOD asks again */
+        slot->generation++;
+        set->forgotten++;
+        result = enter(queue, EPOLL_CTL_MOD, index);
+    } else {
+        result = enter(queue, EPOLL_CTL_ADD, index);
+    }
+    return RARE(result != 0) ? refused(queue, index, known, result) : 0;
+}
+
 static void forget(struct poise *queue, uint32_t index)
 {
     struct set *set = set_of(queue);
     set->forgotten++;
     /* A number that was closed or replaced is EBADF or ENOENT here: nothing to forget. */
-    (void)control(set, EPOLL_CTL_DEL, queue->slots[index].source.id, (struct epoll_event){ 0 });
+    (void)epoll_ctl(set->epoll, EPOLL_CTL_DEL, queue->slots[index].source.id, NULL);
 }
 
 /* A new set of what is live, without the orphans. If it can't be made (a server at its limit of descriptors), the old
@@ -169,6 +185,7 @@ static void rebuild(struct poise *queue)
 {
     struct set *set = set_of(queue);
     int fresh = make_set(set->event);
+    set->stuck = true;
     if (fresh < 0) {
         return;
     }
@@ -178,7 +195,7 @@ static void rebuild(struct poise *queue)
         if (queue->slots[i].state & (SLOT_FREE | SLOT_ALWAYS)) {
             continue;
         }
-        int result = control(set, EPOLL_CTL_ADD, queue->slots[i].source.id, registration(queue, i));
+        int result = enter(queue, EPOLL_CTL_ADD, i);
         if (result == -ENOMEM || result == -ENOSPC) {
             set->epoll = old;
             (void)close(fresh);
@@ -196,19 +213,19 @@ static void rebuild(struct poise *queue)
         (void)epoll_ctl(set->wrapper, EPOLL_CTL_DEL, old, &(struct epoll_event){ 0 });
     }
     (void)close(old);
-    set->orphans = false;
+    set->orphans = set->stuck = false;
     set->late = 0;
 }
 
 /* ---- waiting ---- */
 
-static int wait_events(struct set *set, int epoll, int most, uint64_t until_ns)
+static COLD int wait_timed(struct set *set, int epoll, int most, uint64_t until_ns)
 {
-    if (until_ns == 0 || until_ns == UINT64_MAX) {
-        return epoll_wait(epoll, set->events, most, until_ns == 0 ? 0 : -1);
-    }
     uint64_t now = poise_now();
     uint64_t left = until_ns > now ? until_ns - now : 0;
+    if (left > FAR_OFF) {
+        return epoll_wait(epoll, set->events, most, left / 1000000 < INT_MAX ? (int)(left / 1000000) : INT_MAX);
+    }
 #ifdef SYS_epoll_pwait2
     if (!set->no_nanoseconds) {
         struct {
@@ -222,11 +239,22 @@ static int wait_events(struct set *set, int epoll, int most, uint64_t until_ns)
     }
 #endif
     uint64_t milliseconds = left / 1000000 + (left % 1000000 != 0);
-    return epoll_wait(epoll, set->events, most, milliseconds < INT_MAX ? (int)milliseconds : INT_MAX);
+    return epoll_wait(epoll, set->events, most, (int)milliseconds);
+}
+
+/* Anything but plain readiness. */
+static COLD uint32_t all_flags(int fd, uint32_t events)
+{
+    return readiness(fd, (struct flags){ .in = events & EPOLLIN,
+                                         .out = events & EPOLLOUT,
+                                         .priority = events & EPOLLPRI,
+                                         .error = events & EPOLLERR,
+                                         .hangup = events & EPOLLHUP,
+                                         .read_hangup = events & EPOLLRDHUP });
 }
 
 /* Reports n events. Returns how many places of the batch went to something else than sources (trap 7). */
-static int take(struct poise *queue, int n, bool late)
+static inline int take(struct poise *queue, int n, uint32_t forgotten)
 {
     struct set *set = set_of(queue);
     int wasted = 0;
@@ -240,56 +268,62 @@ static int take(struct poise *queue, int n, bool late)
         uint32_t index = (uint32_t)data;
         uint32_t ready =
             (events & EPOLLIN ? (uint32_t)POISE_READABLE : 0) | (events & EPOLLOUT ? (uint32_t)POISE_WRITABLE : 0);
-        if (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) {
-            ready = readiness(queue->slots[index].source.id, (struct flags){ .in = events & EPOLLIN,
-                                                                             .out = events & EPOLLOUT,
-                                                                             .priority = events & EPOLLPRI,
-                                                                             .error = events & EPOLLERR,
-                                                                             .hangup = events & EPOLLHUP,
-                                                                             .read_hangup = events & EPOLLRDHUP });
+        if (RARE(events & ~(uint32_t)(EPOLLIN | EPOLLOUT))) {
+            ready = all_flags(queue->slots[index].source.id, events);
         }
-        int result = poise__ready(queue, index, (uint32_t)(data >> 32), ready);
+        int result = queue_ready(queue, index, (uint32_t)(data >> 32), ready);
         if (result == 0) {
             wasted += !(queue->slots[index].state & SLOT_IN_READY);
         } else if (result < 0) {
             wasted++;
             set->late++;
-            set->orphans |= !late || set->late > MOST_LATE;
+            set->orphans |= set->forgotten == forgotten || set->late > MOST_LATE;
         }
     }
     return wasted;
 }
 
-static int wait(struct poise *queue, uint64_t until_ns)
+/* Some places of the batch went to what is no source (trap 7). */
+static COLD void make_good(struct poise *queue, int n, int wasted, bool may_sleep)
 {
     struct set *set = set_of(queue);
-    if (set->orphans) {
-        rebuild(queue);
-    }
-    bool stuck = set->orphans; /* no descriptor was free for a new set */
-    int epoll = set->epoll;
     int most = (int)queue->batch;
-    uint32_t forgotten = set->forgotten;
-    queue_unlock(queue);
-    int n = wait_events(set, epoll, most, until_ns);
-    int error = n < 0 ? errno : 0;
-    queue_relock(queue);
-    if (n < 0) {
-        return error == EINTR ? 0 : -error;
-    }
-    int wasted = take(queue, n, set->forgotten != forgotten);
-    for (uint32_t again = 0; again <= queue->used && n == most && wasted > 0; again++) { /* trap 7 */
+    for (uint32_t again = 0; again <= queue->used && n == most && wasted > 0; again++) {
         if (set->orphans) {
             rebuild(queue);
         }
         most = wasted;
         n = epoll_wait(set->epoll, set->events, most, 0);
-        wasted = take(queue, n, false);
+        wasted = take(queue, n, set->forgotten);
     }
-    if (stuck && n > 0 && wasted == n && until_ns != 0) { /* at least don't spin */
+    if (set->stuck && may_sleep && n > 0 && wasted == n) { /* at least don't spin */
         queue_unlock(queue);
         (void)nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
         queue_relock(queue);
+    }
+}
+
+static int wait(struct poise *queue, uint64_t until_ns)
+{
+    struct set *set = set_of(queue);
+    if (RARE(set->orphans)) {
+        rebuild(queue);
+    }
+    int epoll = set->epoll;
+    int most = (int)queue->batch;
+    uint32_t forgotten = set->forgotten;
+    queue_unlock(queue);
+    int n = until_ns == 0 || until_ns == UINT64_MAX ? epoll_wait(epoll, set->events, most, until_ns == 0 ? 0 : -1)
+                                                    : wait_timed(set, epoll, most, until_ns);
+    if (RARE(n < 0)) {
+        int error = errno;
+        queue_relock(queue);
+        return error == EINTR ? 0 : -error;
+    }
+    queue_relock(queue);
+    int wasted = take(queue, n, forgotten);
+    if (RARE(wasted > 0)) {
+        make_good(queue, n, wasted, until_ns != 0);
     }
     return 0;
 }

@@ -29,15 +29,17 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "../backend.h"
 #include "../wasi/bridge.h"
+#include "../wasi/crowd.h"
 #include "../wasi/host.h"
 
-enum { WINDOW = 128, KIND_POLLABLE = 1 };
+enum { WINDOW = 128, FEW = 32 /* sources: all of them in each call */, KIND_POLLABLE = 1 };
 
 /* Trap 2: what the host lets a component do between two yields, and what poise guesses that an event costs of it: the
  * answer itself, and what the program then does. Too low a guess delays some events of a crowd until the next yield;
@@ -50,35 +52,35 @@ enum entry_flags {
     CONNECTING = 1 << 1, /* its handle means that libc has a connect to finish */
     READY_IN = 1 << 2,   /* ready without a handle: READY_IN << direction */
     GONE = 1 << 4,       /* a pollable that was dropped while it was watched */
+    FOUND_IN = 1 << 5,   /* the host says that it is ready: FOUND_IN << direction */
 };
+enum { AT_ONCE = READY_IN | READY_IN << OUT, FOUND = FOUND_IN | FOUND_IN << OUT };
 
 struct entry {         /* beside the slot of the same number */
     int32_t handle[2]; /* 0: none */
-    uint32_t chain[2]; /* next place in the same bucket of the handles */
+    uint32_t chain[2]; /* next place in the same bucket of the handles; a place is slot * 2 + direction */
     uint32_t loose;    /* next on that list */
     uint32_t flags;
 };
 
-/* A place is a direction of a slot: slot * 2 + direction. Places in use, in order, are what a wait names. */
 struct set {
     struct set *next;      /* all queues of this backend: the drop of a handle concerns each */
     struct entry *entries; /* the block that holds the following arrays, too */
     uint32_t *buckets;     /* handle to place */
-    int32_t *handles;      /* what the host is asked; 0: ready without asking. Room for the timer behind the last */
-    uint32_t *places;      /* which place each of these handles stands for */
-    uint32_t *ready;       /* what the host answers */
-    uint8_t *marks;        /* the same by position */
+    int32_t *list;         /* room for all handles and a timer: what the host is asked, and then what it answers */
+    struct crowd crowd;    /* whom to ask about; its arrays */
     uint32_t capacity;     /* in slots */
-    uint32_t count;        /* of places in the list */
-    uint32_t at_once;      /* of these, how many are ready without asking */
+    uint32_t at_once;      /* how many are ready without asking */
     uint32_t loose;        /* first slot to look at again */
-    bool changed;          /* the list must be made anew */
-    uint32_t last;         /* the last place of the slot that was reported last */
+    bool changed;          /* handles came or went since this wait began */
+    bool crowded;          /* the last wait for all found many: there may be more than one call reports */
     uint32_t spent;        /* of the host's budget since the last yield, by our guess */
     int32_t timer;         /* kept handle, 0: none */
     uint64_t timer_at;
     struct poise *queue;
 };
+
+_Static_assert(sizeof(struct entry) + sizeof(struct heat) + 4 * sizeof(uint32_t) <= 48, "at most 48 bytes a source");
 
 static struct set *all_sets;
 
@@ -88,7 +90,7 @@ static struct set *set_of(struct poise *queue) { return queue->platform; }
 
 static uint32_t *bucket_of(struct set *set, int32_t handle)
 {
-    return &set->buckets[(uint32_t)handle & (set->capacity * 2 - 1)];
+    return &set->buckets[(uint32_t)handle & (set->capacity - 1)];
 }
 
 static void put_handle(struct set *set, uint32_t place, int32_t handle)
@@ -146,31 +148,33 @@ static void dropped(int32_t handle)
 
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */
 
-/* One block for everything that grows with the slots. */
+/* One block for everything that grows with the slots: in whole numbers of the largest alignment, from large to small. */
 static int reserve(struct poise *queue, uint32_t slots)
 {
     struct set *set = set_of(queue);
-    size_t places = (size_t)slots * 2;
-    size_t each = sizeof(struct entry) + 2 * (4 * sizeof(uint32_t) + sizeof(uint8_t));
-    struct entry *entries = queue_realloc(queue, NULL, slots * each + 2 * sizeof(uint32_t));
+    size_t each = sizeof *set->entries + sizeof *set->crowd.heat + 4 * sizeof(uint32_t);
+    struct entry *entries = queue_realloc(queue, NULL, slots * each + sizeof *set->list);
     if (entries == NULL) {
         return -ENOMEM;
     }
+    struct heat *heat = (struct heat *)&entries[slots];
+    uint32_t *order = (uint32_t *)&heat[slots];
     uint32_t old = set->capacity;
     if (old > 0) {
         memcpy(entries, set->entries, old * sizeof *entries);
+        memcpy(heat, set->crowd.heat, old * sizeof *heat);
+        memcpy(order, set->crowd.order, set->crowd.count * sizeof *order);
     }
     memset(&entries[old], 0, (slots - old) * sizeof *entries);
+    memset(&heat[old], 0, (slots - old) * sizeof *heat);
     (void)queue_realloc(queue, set->entries, 0);
     set->entries = entries;
-    set->buckets = (uint32_t *)&entries[slots];
-    set->handles = (int32_t *)&set->buckets[places];
-    set->places = (uint32_t *)&set->handles[places + 1];
-    set->ready = &set->places[places];
-    set->marks = (uint8_t *)&set->ready[places + 1];
+    set->crowd.heat = heat;
+    set->crowd.order = order;
+    set->buckets = &order[slots];
+    set->list = (int32_t *)&set->buckets[slots];
     set->capacity = slots;
-    set->changed = true;
-    memset(set->buckets, 0xff, places * sizeof *set->buckets);
+    memset(set->buckets, 0xff, slots * sizeof *set->buckets);
     for (uint32_t place = 0; place < old * 2; place++) {
         int32_t handle = entries[place / 2].handle[place % 2];
         if (handle != 0) {
@@ -189,7 +193,8 @@ static int open_(struct poise *queue)
     if (set == NULL) {
         return -ENOMEM;
     }
-    *set = (struct set){ .next = all_sets, .loose = NONE, .last = NONE, .spent = BUDGET, .queue = queue };
+    *set = (struct set){ .next = all_sets, .loose = NONE, .spent = BUDGET, .queue = queue };
+    set->crowd.trust = MOST_TRUST;
     queue->platform = set;
     if (reserve(queue, 0) != 0) { /* room for the timer alone */
         (void)queue_realloc(queue, set, 0);
@@ -245,14 +250,19 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
         } else if (id < 0 || (fstat(id, &status) != 0 && errno == EBADF)) {
             return -EBADF;
         } else if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {
-            set->changed = true;
             return ALWAYS_READY;
         }
     }
-    set->changed = true;
+    bool warm = why == ARM_WATCH || !set->crowd.heat[index].listed; /* whoever watches it expects something */
     for (int direction = IN; direction <= OUT; direction++) {
-        if (wanted(slot, direction) && entry->handle[direction] == 0) {
+        if (!wanted(slot, direction)) {
+            continue;
+        }
+        if (entry->handle[direction] == 0) {
             look_again(set, index);
+        }
+        if (warm) {
+            poise__crowd_warm(&set->crowd, index);
         }
     }
     return 0;
@@ -264,7 +274,6 @@ static void forget(struct poise *queue, uint32_t index)
     remove_handle(set, index * 2 + IN);
     remove_handle(set, index * 2 + OUT);
     set->entries[index].flags &= LOOSE; /* still on that list: the next wait finds that it wants nothing */
-    set->changed = true;
 }
 
 static int error_of(int fd)
@@ -310,7 +319,6 @@ static void capture(struct poise *queue, uint32_t index)
             remove_handle(set, index * 2 + IN);
             remove_handle(set, index * 2 + OUT);
             (void)poise__park(queue, index);
-            set->changed = true; /* also if it was ready without a handle */
             return;
         }
         if (result != CAPTURE_HANDLE || handle != entry->handle[direction]) {
@@ -328,8 +336,10 @@ static void capture(struct poise *queue, uint32_t index)
     if ((entry->handle[IN] != 0 || entry->handle[OUT] != 0) && error_of(slot->source.id) == EINPROGRESS) {
         entry->flags |= CONNECTING;
     }
-    if ((entry->flags ^ before) & ~(uint32_t)LOOSE) {
-        set->changed = true;
+    set->at_once += (entry->flags & AT_ONCE) != 0;
+    bool waits = entry->handle[IN] != 0 || entry->handle[OUT] != 0;
+    if ((entry->flags & AT_ONCE & ~before) || (waits && !set->crowd.heat[index].listed)) { /* it may have been cold */
+        poise__crowd_warm(&set->crowd, index);
     }
     set->spent += set->changed ? EVENT_COSTS : 0; /* somebody has made or changed a socket */
 }
@@ -339,6 +349,7 @@ static void capture_loose(struct poise *queue)
     struct set *set = set_of(queue);
     uint32_t index = set->loose;
     set->loose = NONE;
+    set->at_once = 0;
     while (index != NONE) {
         struct entry *entry = &set->entries[index];
         uint32_t next = entry->loose;
@@ -346,29 +357,6 @@ static void capture_loose(struct poise *queue)
         capture(queue, index);
         index = next;
     }
-}
-
-static void make_list(struct poise *queue)
-{
-    struct set *set = set_of(queue);
-    uint32_t n = 0;
-    set->at_once = 0;
-    for (uint32_t place = 0; place < queue->used * 2; place++) {
-        const struct slot *slot = &queue->slots[place / 2];
-        const struct entry *entry = &set->entries[place / 2];
-        int direction = (int)(place % 2);
-        if ((slot->state & SLOT_ALWAYS) || !wanted(slot, direction)) {
-            continue;
-        }
-        bool ready = entry->flags & (uint32_t)READY_IN << direction;
-        if (ready || entry->handle[direction] != 0) {
-            set->handles[n] = ready ? 0 : entry->handle[direction];
-            set->places[n++] = place;
-            set->at_once += ready;
-        }
-    }
-    set->count = n;
-    set->changed = false;
 }
 
 /* ---- what is ready ---------------------------------------------------------------------------------------------- */
@@ -396,127 +384,190 @@ static uint32_t finish_connect(struct poise *queue, uint32_t index, int32_t hand
     return (found & POLLIN ? (uint32_t)POISE_READABLE : 0) | (found & POLLOUT ? (uint32_t)POISE_WRITABLE : 0);
 }
 
-/* Reports the place at a position of the list, and the slot's other direction with it if that is ready, too. Returns
- * whether that added a source to the ready list. */
-static bool report(struct poise *queue, uint32_t position, bool both)
+/* Reports a source that was found ready. Returns whether that added it to the ready list. */
+static bool report(struct poise *queue, uint32_t index)
 {
     struct set *set = set_of(queue);
-    uint32_t place = set->places[position];
-    uint32_t index = place / 2;
     const struct slot *slot = &queue->slots[index];
     struct entry *entry = &set->entries[index];
-    uint32_t ready = both ? POISE_READABLE | POISE_WRITABLE : place % 2 == IN ? POISE_READABLE : POISE_WRITABLE;
+    bool in = entry->flags & FOUND_IN;
+    bool out = entry->flags & FOUND_IN << OUT;
+    uint32_t ready = (in ? (uint32_t)POISE_READABLE : 0) | (out ? (uint32_t)POISE_WRITABLE : 0);
+    entry->flags &= ~(uint32_t)FOUND;
     if (slot->source.kind == KIND_POLLABLE) {
         ready = DIRECTIONS;
-    } else if (set->handles[position] != 0) {
-        if (entry->handle[place % 2] != set->handles[position]) {
-            return false; /* the other direction of the same connect: finished a moment ago */
-        }
+    } else if (entry->flags & (CONNECTING | AT_ONCE)) {
         if (entry->flags & CONNECTING) {
-            ready = finish_connect(queue, index, set->handles[position]);
+            ready = finish_connect(queue, index, entry->handle[in ? IN : OUT]);
         }
-    }
-    if (slot->source.kind != KIND_POLLABLE && (set->handles[position] == 0 || entry->flags & CONNECTING)) {
         int error = error_of(slot->source.id);
         if (error != 0 && error != EINPROGRESS) {
             queue_error(queue, index, error);
             ready |= DIRECTIONS | POISE_ERROR;
         }
     }
-    if (poise__ready(queue, index, slot->generation, ready) <= 0) {
+    return poise__ready(queue, index, slot->generation, ready) > 0;
+}
+
+/* ---- asking the host -------------------------------------------------------------------------------------------- */
+
+/* One call: sources, in the order in which they are to come out, and their handles. */
+struct window {
+    uint32_t sources, handles;
+    uint32_t found;              /* handles that are ready */
+    uint32_t position[WINDOW];   /* of each source, in the crowd's order; those of cold ones ascend */
+    uint32_t place[WINDOW + 1];  /* of each handle; the last source may have two */
+    int32_t handle[WINDOW + 2];  /* and one that ends the call */
+};
+
+/* What a wait still has to ask about, and what it has found. */
+struct plan {
+    uint32_t ring;      /* how many hot ones there were when it began */
+    uint32_t at;        /* where among them it goes on, */
+    uint32_t hot, cold; /* with so many of the hot, and of the cold ones */
+    uint32_t rest;      /* how many cold ones it leaves out */
+    bool warm;          /* some hot one waits for something */
+    unsigned added;     /* sources to the ready list */
+    bool found;
+    bool expected;      /* one of these is a hot one that had to be expected, */
+    bool surprised;     /* one was cold */
+};
+
+/* Returns whether the source waits for anything. */
+static bool add(struct poise *queue, struct window *window, uint32_t position)
+{
+    struct set *set = set_of(queue);
+    uint32_t index = set->crowd.order[position];
+    const struct slot *slot = &queue->slots[index];
+    struct entry *entry = &set->entries[index];
+    uint32_t before = window->handles + window->found;
+    for (int direction = IN; direction <= OUT && !(slot->state & SLOT_ALWAYS); direction++) {
+        if (!wanted(slot, direction)) {
+            continue;
+        }
+        if (entry->flags & (uint32_t)READY_IN << direction) {
+            entry->flags |= (uint32_t)FOUND_IN << direction;
+            window->found++;
+        } else if (entry->handle[direction] != 0) {
+            window->place[window->handles] = index * 2 + (uint32_t)direction;
+            window->handle[window->handles++] = entry->handle[direction];
+        }
+    }
+    if (window->handles + window->found == before) {
         return false;
     }
-    set->last = index * 2 + OUT;
+    window->position[window->sources++] = position;
     return true;
 }
 
-static uint32_t around(const struct set *set, uint32_t position)
+static bool room(const struct window *window) { return window->sources < WINDOW && window->handles < WINDOW; }
+
+static void fill(struct poise *queue, struct window *window, struct plan *plan)
 {
-    return position < set->count ? position : position - set->count;
+    struct crowd *crowd = &set_of(queue)->crowd;
+    window->sources = window->handles = window->found = 0;
+    for (; plan->hot > 0 && room(window); plan->hot--) {
+        bool live = add(queue, window, plan->at);
+        plan->warm |= live;
+        crowd->asked += !live; /* else when the answer is looked at */
+        plan->at = plan->at + 1 < plan->ring ? plan->at + 1 : 0;
+    }
+    for (bool begun = false; plan->cold > 0 && room(window);) {
+        uint32_t position = poise__crowd_next_cold(crowd);
+        if (position == NONE && !begun) {
+            position = poise__crowd_next_cold(crowd);
+        } else if (position == NONE) {
+            break; /* the end of a turn is the end of a window: positions ascend */
+        }
+        if (position == NONE) {
+            plan->cold = 0;
+        } else if (add(queue, window, position)) {
+            begun = true;
+            plan->cold--;
+        } else {
+            poise__crowd_drop(crowd, position);
+        }
+    }
 }
 
-/* Asks the host about n places from a position on, and around the end of the list, with one more handle at the end (0:
- * none). Reports what is ready, up to a batch in all; returns how many places were ready. */
-static uint32_t ask(struct poise *queue, uint32_t from, uint32_t n, int32_t extra, unsigned *added)
+static void mark(struct set *set, uint32_t place) { set->entries[place / 2].flags |= (uint32_t)FOUND_IN << place % 2; }
+
+/* A timer whose time has come: naming it again would starve the reactor (trap 4). */
+static void drop_timer(struct set *set, int32_t handle)
+{
+    if (handle == set->timer) {
+        poise__host_drop(handle);
+        set->timer = 0;
+    }
+}
+
+/* With one more handle that ends the call (0: none). */
+static void ask(struct poise *queue, struct window *window, int32_t extra)
 {
     struct set *set = set_of(queue);
-    int32_t window[WINDOW + 1];
-    uint32_t where[WINDOW];
-    uint32_t named = 0;
-    uint32_t found = 0;
-    const int32_t *list = window;
-    if (n > WINDOW) { /* the whole list, as it stands */
-        list = set->handles;
-        set->handles[n] = extra;
-        named = n;
-        memset(set->marks, 0, n);
-    } else {
-        for (uint32_t i = 0; i < n; i++) {
-            uint32_t position = around(set, from + i);
-            set->marks[position] = set->handles[position] == 0;
-            found += set->marks[position];
-            if (set->handles[position] != 0) {
-                where[named] = position;
-                window[named++] = set->handles[position];
-            }
-        }
-        window[named] = extra;
-    }
-    uint32_t asked = named + (extra != 0);
-    uint32_t answers = asked > 0 ? poise__host_poll(list, asked, set->ready, set->capacity * 2 + 1) : 0;
+    uint32_t ready[WINDOW + 2];
+    window->handle[window->handles] = extra;
+    uint32_t asked = window->handles + (extra != 0);
+    uint32_t answers = asked > 0 ? poise__host_poll(window->handle, asked, ready, WINDOW + 2) : 0;
     set->spent += answers;
     for (uint32_t i = 0; i < answers; i++) {
-        if (set->ready[i] < named) {
-            set->marks[n > WINDOW ? set->ready[i] : where[set->ready[i]]] = 1;
-            found++;
-        } else if (extra == set->timer) {
-            poise__host_drop(set->timer); /* its time has come: naming it again would starve the reactor (trap 4) */
-            set->timer = 0;
+        if (ready[i] < window->handles) {
+            mark(set, window->place[ready[i]]);
+            window->found++;
+        } else {
+            drop_timer(set, extra);
         }
     }
-    for (uint32_t i = 0; i < n && *added < queue->batch && found > 0; i++) {
-        uint32_t position = around(set, from + i);
-        if (set->marks[position] == 0) {
-            continue;
-        }
-        bool both = i + 1 < n && position + 1 < set->count &&
-                    set->places[position + 1] / 2 == set->places[position] / 2 && set->marks[position + 1] != 0;
-        *added += report(queue, position, both);
-        i += both;
+}
+
+/* Takes a source that may have been marked: reports it, if the batch has room for it. */
+static void take(struct poise *queue, struct plan *plan, uint32_t position)
+{
+    struct set *set = set_of(queue);
+    struct crowd *crowd = &set->crowd;
+    uint32_t index = crowd->order[position];
+    bool hot = position < plan->ring;
+    bool full = plan->added >= queue->batch;
+    crowd->asked += hot && !full;
+    if (!(set->entries[index].flags & FOUND)) {
+        return;
     }
-    return found;
+    plan->found = true;
+    plan->surprised |= !hot;
+    if (!full) {
+        plan->added += report(queue, index);
+        crowd->next_hot = hot ? position + 1 : crowd->next_hot;
+    }
+    set->entries[index].flags &= ~(uint32_t)FOUND;
+    if (!full) {
+        plan->expected |= poise__crowd_ready(crowd, position, 0);
+    } else if (!hot) { /* its turn comes among the hot ones */
+        (void)poise__crowd_ready(crowd, position, crowd->hot / queue->batch + 2);
+    }
+}
+
+static void take_all(struct poise *queue, struct plan *plan, const struct window *window)
+{
+    for (uint32_t i = 0; i < window->sources; i++) {
+        take(queue, plan, window->position[i]);
+    }
 }
 
 /* ---- waiting ---------------------------------------------------------------------------------------------------- */
 
-/* A kept handle of an earlier moment will do: it ends a wait too early once, and is dropped then. (Relative time-outs
- * are another moment in each wait: making a handle for each costs as much as the poll.) */
-static int32_t timer_for(struct set *set, uint64_t until_ns)
+/* A handle of a moment in between will do. An earlier one than the latest ends a wait too early once, and is dropped
+ * then. (Relative time-outs are another moment in each wait: making a handle for each costs as much as the poll.) */
+static int32_t timer_for(struct set *set, uint64_t earliest, uint64_t latest)
 {
-    if (set->timer != 0 && set->timer_at > until_ns) {
+    if (set->timer != 0 && (set->timer_at < earliest || set->timer_at > latest)) {
         poise__host_drop(set->timer);
         set->timer = 0;
     }
     if (set->timer == 0) {
-        set->timer = poise__host_instant(until_ns);
-        set->timer_at = until_ns;
+        set->timer = poise__host_instant(latest);
+        set->timer_at = latest;
     }
     return set->timer;
-}
-
-/* The first position behind the place that was reported last: places are in order. */
-static uint32_t rotation(const struct set *set)
-{
-    uint32_t low = 0;
-    for (uint32_t high = set->count; low < high && set->last != NONE;) {
-        uint32_t middle = low + (high - low) / 2;
-        if (set->places[middle] <= set->last) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < set->count ? low : 0;
 }
 
 static int32_t yield(struct set *set)
@@ -525,74 +576,192 @@ static int32_t yield(struct set *set)
     return poise__host_yield();
 }
 
-/* Long lists, in windows that do not block (trap 2). The one place where hot and cold sources will be told apart. */
-static void look_through(struct poise *queue, uint32_t from, unsigned *added)
+/* One call, which blocks until a moment between two (latest 0: looks once; UINT64_MAX: for ever). */
+static void block(struct poise *queue, struct plan *plan, struct window *window, uint64_t earliest, uint64_t latest)
 {
     struct set *set = set_of(queue);
-    int32_t ready = yield(set);
-    for (uint32_t done = 0; done < set->count && *added < queue->batch;) {
-        uint32_t n = set->count - done < WINDOW ? set->count - done : WINDOW;
-        uint32_t position = around(set, from + done);
-        uint32_t last = around(set, position + n - 1);
-        if (n > 1 && last + 1 < set->count && set->places[last + 1] / 2 == set->places[last] / 2) {
-            n--; /* both directions of a source belong into one window */
-        }
-        uint32_t found = ask(queue, position, n, ready, added);
-        done += n;
-        if (done < set->count && *added < queue->batch && (found > 0 || set->spent >= BUDGET / 2)) {
-            poise__host_drop(ready);
-            ready = yield(set);
-        }
-    }
-    poise__host_drop(ready);
-}
-
-/* Asks about a short list, or blocks on a long one in which nothing was ready. */
-static void ask_all(struct poise *queue, uint32_t from, uint64_t until_ns, unsigned *added)
-{
     int32_t extra = 0;
-    if (until_ns == 0) {
-        extra = poise__host_zero();
-    } else if (until_ns != UINT64_MAX) {
-        extra = timer_for(set_of(queue), until_ns);
+    if (set->spent + window->handles > BUDGET) {
+        poise__host_drop(yield(set));
     }
-    (void)ask(queue, from, set_of(queue)->count, extra, added);
-    if (until_ns == 0) {
+    if (latest == 0) {
+        extra = poise__host_zero();
+    } else if (latest != UINT64_MAX) {
+        extra = timer_for(set, earliest, latest);
+    }
+    ask(queue, window, extra);
+    if (latest == 0) {
         poise__host_drop(extra);
     }
+    take_all(queue, plan, window);
+}
+
+static bool done(const struct set *set, const struct plan *plan)
+{
+    return plan->found || set->changed; /* what changed has to be captured anew */
+}
+
+/* Calls that do not block, one for each window (trap 2), for all that the plan names, or until one finds something. A
+ * yield before each: what happens meanwhile is seen in the windows to come. */
+static void look_through(struct poise *queue, struct plan *plan, struct window *first, bool all)
+{
+    struct set *set = set_of(queue);
+    for (struct window *window = first; window->sources > 0; fill(queue, window, plan)) {
+        int32_t ready = yield(set);
+        ask(queue, window, ready);
+        poise__host_drop(ready);
+        take_all(queue, plan, window);
+        if (done(set, plan) && !all) {
+            return;
+        }
+        if (plan->added >= queue->batch) {
+            plan->hot = 0; /* the cold ones have their share all the same */
+        }
+    }
+}
+
+static int ascending(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a;
+    uint32_t y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* One call for the first `sources` of the order, however many: none of them was ready a moment before, so few will be.
+ * Returns how many handles that were. The host reads the list before it answers (that is what the canonical ABI says): one buffer is enough. */
+static uint32_t block_on(struct poise *queue, struct plan *plan, uint32_t sources, uint64_t earliest, uint64_t latest)
+{
+    struct set *set = set_of(queue);
+    int32_t extra = latest != UINT64_MAX ? timer_for(set, earliest, latest) : 0;
+    uint32_t named = 0;
+    for (uint32_t i = 0; i < sources * 2; i++) {
+        uint32_t index = set->crowd.order[i / 2];
+        int32_t handle = set->entries[index].handle[i % 2];
+        if (handle != 0 && wanted(&queue->slots[index], (int)(i % 2))) {
+            set->list[named++] = handle;
+        }
+    }
+    if (named + (extra != 0) == 0) {
+        return 0;
+    }
+    set->list[named] = extra;
+    uint32_t *ready = (uint32_t *)set->list;
+    uint32_t answers = poise__host_poll(set->list, named + (extra != 0), ready, set->capacity * 2 + 1);
+    set->spent += answers;
+    set->crowded = answers >= WINDOW / 2;
+    set->crowd.named += sources > set->crowd.hot ? sources - set->crowd.hot : 0;
+    qsort(ready, answers, sizeof *ready, ascending);
+    if (answers > 0 && ready[answers - 1] == named) {
+        drop_timer(set, extra);
+    }
+    uint32_t at = 0;
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < sources; i++) {
+        uint32_t index = set->crowd.order[i];
+        for (int direction = IN; direction <= OUT; direction++) {
+            if (set->entries[index].handle[direction] != 0 && wanted(&queue->slots[index], direction)) {
+                if (next < answers && ready[next] == at++) {
+                    mark(set, index * 2 + (uint32_t)direction);
+                    next++;
+                }
+            }
+        }
+        take(queue, plan, i);
+    }
+    return named;
+}
+
+static struct plan plan_of(const struct crowd *crowd, uint32_t cold)
+{
+    uint32_t at = crowd->next_hot < crowd->hot ? crowd->next_hot : 0;
+    return (struct plan){ .ring = crowd->hot, .at = at, .hot = crowd->hot, .cold = cold };
+}
+
+/* All of them fit into one call. */
+static int wait_for_few(struct poise *queue, uint64_t until_ns, struct plan *plan)
+{
+    struct crowd *crowd = &set_of(queue)->crowd;
+    struct window window;
+    crowd->next_cold = 0; /* so that no turn ends in the middle */
+    fill(queue, &window, plan);
+    if (window.sources == 0 && until_ns == UINT64_MAX) {
+        return -EDEADLK;
+    }
+    block(queue, plan, &window, 0, until_ns);
+    return 0;
+}
+
+/* What the plan names, in one call that blocks until a moment between two (latest 0: not at all). If that does not fit,
+ * in calls that do not block, and then one for the hot ones. */
+static void look(struct poise *queue, struct plan *plan, uint64_t earliest, uint64_t latest)
+{
+    struct set *set = set_of(queue);
+    struct window window;
+    fill(queue, &window, plan);
+    bool blocks = latest != 0 && plan->warm;
+    if (plan->hot + plan->cold > 0) {
+        look_through(queue, plan, &window, true);
+        if (!done(set, plan) && blocks) {
+            (void)block_on(queue, plan, plan->ring, earliest, latest);
+        }
+    } else if (window.sources > 0) {
+        block(queue, plan, &window, earliest, blocks ? latest : 0);
+    }
+}
+
+/* If hot ones are to be expected: they and some cold ones, and if nothing is ready the hot ones alone for a while. If any
+ * may be next, and many are ready: as many as one call takes. Then, and else at once: all. */
+static int wait_for_crowd(struct poise *queue, uint64_t until_ns, struct plan *plan)
+{
+    struct set *set = set_of(queue);
+    struct crowd *crowd = &set->crowd;
+    uint64_t now = poise_now();
+    uint32_t due = poise__crowd_begin(crowd, now, queue->cold_latency, (uint32_t *)set->list);
+    uint64_t patience = until_ns != 0 && crowd->hot > 0 ? poise__crowd_patience(crowd) : 0;
+    bool dense = poise__crowd_dense(crowd, WINDOW / 2) || set->crowded;
+    set->crowded = false;
+    *plan = plan_of(crowd, patience == 0 && dense && due < WINDOW ? WINDOW : due);
+    plan->rest = crowd->count - crowd->hot - due;
+    if (patience != 0 || until_ns == 0 || dense) {
+        bool ends = until_ns < now + patience;
+        look(queue, plan, ends ? 0 : now + patience / 2, patience == 0 ? 0 : ends ? until_ns : now + patience);
+        if (done(set, plan) || until_ns == 0 || (ends && patience != 0 && plan->warm)) {
+            return 0;
+        }
+        if (patience != 0) {
+            poise__crowd_learn(crowd, false);
+        }
+    }
+    poise__host_drop(yield(set));
+    plan->rest = 0;
+    return block_on(queue, plan, crowd->count, 0, until_ns) == 0 && until_ns == UINT64_MAX ? -EDEADLK : 0;
 }
 
 static int wait(struct poise *queue, uint64_t until_ns)
 {
     struct set *set = set_of(queue);
-    unsigned added = 0;
+    struct crowd *crowd = &set->crowd;
     capture_loose(queue);
-    if (queue->ready.head != NONE) { /* something was parked: that is an event */
+    set->changed = false;
+    /* A wait that would return nothing has looked at all (G7). */
+    bool thorough = until_ns == queue->deadline && queue->ready.head == NONE && set->at_once == 0;
+    if (queue->ready.head != NONE || set->at_once > 0) { /* one was parked, or is ready without asking */
         until_ns = 0;
     }
-    if (set->changed) {
-        make_list(queue);
+    struct plan plan = plan_of(crowd, crowd->count - crowd->hot);
+    bool few = crowd->count <= FEW;
+    int result = few ? wait_for_few(queue, until_ns, &plan) : wait_for_crowd(queue, until_ns, &plan);
+    if (plan.rest > 0 && thorough && !done(set, &plan) && until_ns <= poise_now()) {
+        struct window window;
+        plan.cold = plan.rest;
+        fill(queue, &window, &plan);
+        look_through(queue, &plan, &window, false);
     }
-    if (set->count == 0 && until_ns == UINT64_MAX) {
-        return -EDEADLK;
+    set->spent += plan.added * EVENT_COSTS;
+    if (plan.expected != plan.surprised) {
+        poise__crowd_learn(crowd, plan.expected);
     }
-    if (set->at_once > 0) {
-        until_ns = 0;
-    }
-    uint32_t from = rotation(set);
-    if (set->count > WINDOW) {
-        look_through(queue, from, &added);
-        if (added == 0 && until_ns != 0 && !set->changed) {
-            ask_all(queue, from, until_ns, &added);
-        }
-    } else {
-        if (set->spent + set->count > BUDGET) {
-            poise__host_drop(yield(set));
-        }
-        ask_all(queue, from, until_ns, &added);
-    }
-    set->spent += added * EVENT_COSTS;
-    return 0;
+    return result;
 }
 
 static void wake(struct poise *queue)

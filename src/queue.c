@@ -7,11 +7,13 @@
  * (G5). Modes that a kernel lacks are kept here: a one-shot disarms its slot, an edge silences a direction until
  * poise_again.
  *
- * poise_watch, poise_unwatch       O(1), and the kernel's own: one epoll_ctl; poll and wasip2: one fstat for a watch,
- *                                  and the next wait makes its list anew, O(n)
+ * poise_watch, poise_unwatch       O(1), and the kernel's own: one epoll_ctl; poll and wasip2: one fstat for a watch;
+ *                                  poll: the next wait makes its list anew, O(n); wasip2: a watch of a known source
+ *                                  that was idle for long is O(such sources)
  * poise_again, poise_post          O(1)
- * poise_wait                       O(events), and the kernel's own; poll and wasip2: O(n); epoll after an
- *                                  orphan (backend/epoll.c, trap 1): one epoll_ctl for each source
+ * poise_wait                       O(events), and the kernel's own; poll: O(n); wasip2: O(active sources), and O(n)
+ *                                  when nothing is ready (wasi/crowd.c); epoll after an orphan (backend/epoll.c,
+ *                                  trap 1): one epoll_ctl for each source
  * poise_next                       O(1)
  * poise_timer_start, _stop         O(1)
  * a timer that fires               O(1) amortised for each of at most 8 levels, and its share of sorting what is due

@@ -10,8 +10,8 @@
  *     ready handles, reads and writes use up, and only a call that blocks renews. Beyond it nothing is ready; the
  *     lowest handles come first, and on 47 none beyond the first 128 named once one of these is ready. So a wait that
  *     may find the budget used up begins with a yield (a poll of a fresh zero duration alone, which blocks for no
- *     time), and long lists go to the host in windows of 128, each with a handle that is ready (so that it does not
- *     block), with a yield after a window that found something.
+ *     time), and more than one call can take go to the host in windows of 128, each with a handle that is ready (so
+ *     that it does not block), and each after a yield.
  *  3. A poll that finds something at once does not let the host's reactor run: with one source that stays ready,
  *     nobody else's bytes are ever seen. The same yields cure it.
  *  4. A zero time-out must be a fresh handle: a kept one is ready at once and starves the reactor, too.
@@ -26,6 +26,8 @@
  *     once.
  *  9. A connected TCP socket's own pollable is always ready. Never wait for it: captures of a connected socket name
  *     its streams'.
+ * 10. Each handle that a call names costs 0.25 to 0.65 us, ready or not. So not all are named in each wait
+ *     (wasi/crowd.c says which).
  */
 #include <errno.h>
 #include <poll.h>
@@ -247,6 +249,9 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
                 return -EBADF;
             }
             entry->flags &= ~(uint32_t)GONE;
+            if (entry->handle[IN] == 0) { /* now, and not when it is captured: it may be dropped before the next wait */
+                put_handle(set, index * 2 + IN, id);
+            }
         } else if (id < 0 || (fstat(id, &status) != 0 && errno == EBADF)) {
             return -EBADF;
         } else if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {
@@ -297,8 +302,6 @@ static void capture(struct poise *queue, uint32_t index)
             if (wanted(slot, IN)) { /* else when it is armed again */
                 (void)poise__park(queue, index);
             }
-        } else if (entry->handle[IN] == 0) {
-            put_handle(set, index * 2 + IN, slot->source.id);
         }
         return;
     }
@@ -337,8 +340,9 @@ static void capture(struct poise *queue, uint32_t index)
         entry->flags |= CONNECTING;
     }
     set->at_once += (entry->flags & AT_ONCE) != 0;
-    bool waits = entry->handle[IN] != 0 || entry->handle[OUT] != 0;
-    if ((entry->flags & AT_ONCE & ~before) || (waits && !set->crowd.heat[index].listed)) { /* it may have been cold */
+    bool has_handle = entry->handle[IN] != 0 || entry->handle[OUT] != 0;
+    if ((entry->flags & AT_ONCE & ~before) ||
+        (has_handle && !set->crowd.heat[index].listed)) { /* it may have been cold */
         poise__crowd_warm(&set->crowd, index);
     }
     set->spent += set->changed ? EVENT_COSTS : 0; /* somebody has made or changed a socket */
@@ -414,10 +418,10 @@ static bool report(struct poise *queue, uint32_t index)
 /* One call: sources, in the order in which they are to come out, and their handles. */
 struct window {
     uint32_t sources, handles;
-    uint32_t found;              /* handles that are ready */
-    uint32_t position[WINDOW];   /* of each source, in the crowd's order; those of cold ones ascend */
-    uint32_t place[WINDOW + 1];  /* of each handle; the last source may have two */
-    int32_t handle[WINDOW + 2];  /* and one that ends the call */
+    uint32_t found;             /* handles that are ready */
+    uint32_t position[WINDOW];  /* of each source, in the crowd's order; those of cold ones ascend */
+    uint32_t place[WINDOW + 1]; /* of each handle; the last source may have two */
+    int32_t handle[WINDOW + 2]; /* and one that ends the call */
 };
 
 /* What a wait still has to ask about, and what it has found. */
@@ -429,28 +433,36 @@ struct plan {
     bool warm;          /* some hot one waits for something */
     unsigned added;     /* sources to the ready list */
     bool found;
-    bool expected;      /* one of these is a hot one that had to be expected, */
-    bool surprised;     /* one was cold */
+    bool expected;  /* one of these is a hot one that had to be expected, */
+    bool surprised; /* one was cold */
 };
+
+static bool waits(const struct slot *slot, int direction)
+{
+    return !(slot->state & SLOT_ALWAYS) && wanted(slot, direction);
+}
+
+/* The handle that a source waits for in one direction, or 0. */
+static int32_t waits_for(struct poise *queue, uint32_t index, int direction)
+{
+    return waits(&queue->slots[index], direction) ? set_of(queue)->entries[index].handle[direction] : 0;
+}
 
 /* Returns whether the source waits for anything. */
 static bool add(struct poise *queue, struct window *window, uint32_t position)
 {
     struct set *set = set_of(queue);
     uint32_t index = set->crowd.order[position];
-    const struct slot *slot = &queue->slots[index];
     struct entry *entry = &set->entries[index];
     uint32_t before = window->handles + window->found;
-    for (int direction = IN; direction <= OUT && !(slot->state & SLOT_ALWAYS); direction++) {
-        if (!wanted(slot, direction)) {
-            continue;
-        }
-        if (entry->flags & (uint32_t)READY_IN << direction) {
+    for (int direction = IN; direction <= OUT; direction++) {
+        int32_t handle = waits_for(queue, index, direction);
+        if (handle != 0) {
+            window->place[window->handles] = index * 2 + (uint32_t)direction;
+            window->handle[window->handles++] = handle;
+        } else if (waits(&queue->slots[index], direction) && (entry->flags & (uint32_t)READY_IN << direction)) {
             entry->flags |= (uint32_t)FOUND_IN << direction;
             window->found++;
-        } else if (entry->handle[direction] != 0) {
-            window->place[window->handles] = index * 2 + (uint32_t)direction;
-            window->handle[window->handles++] = entry->handle[direction];
         }
     }
     if (window->handles + window->found == before) {
@@ -627,21 +639,17 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* One call for the first `sources` of the order, however many: none of them was ready a moment before, so few will be.
- * Returns how many handles that were. The host reads the list before it answers (that is what the canonical ABI says): one buffer is enough. */
+/* One call for the first `sources` of the order, however many: none was ready a moment before, so few will be. Returns
+ * how many handles that were. The host reads the list before it answers, so the canonical ABI: one buffer is enough. */
 static uint32_t block_on(struct poise *queue, struct plan *plan, uint32_t sources, uint64_t earliest, uint64_t latest)
 {
     struct set *set = set_of(queue);
     int32_t extra = latest != UINT64_MAX ? timer_for(set, earliest, latest) : 0;
     uint32_t named = 0;
     for (uint32_t i = 0; i < sources * 2; i++) {
-        uint32_t index = set->crowd.order[i / 2];
-        int32_t handle = set->entries[index].handle[i % 2];
-        if (handle != 0 && wanted(&queue->slots[index], (int)(i % 2))) {
-            set->list[named++] = handle;
-        }
+        named += (set->list[named] = waits_for(queue, set->crowd.order[i / 2], (int)(i % 2))) != 0;
     }
-    if (named + (extra != 0) == 0) {
+    if (named == 0 && extra == 0) {
         return 0;
     }
     set->list[named] = extra;
@@ -649,23 +657,24 @@ static uint32_t block_on(struct poise *queue, struct plan *plan, uint32_t source
     uint32_t answers = poise__host_poll(set->list, named + (extra != 0), ready, set->capacity * 2 + 1);
     set->spent += answers;
     set->crowded = answers >= WINDOW / 2;
-    set->crowd.named += sources > set->crowd.hot ? sources - set->crowd.hot : 0;
+    set->crowd.named += sources > plan->ring ? sources - plan->ring : 0;
     qsort(ready, answers, sizeof *ready, ascending);
     if (answers > 0 && ready[answers - 1] == named) {
         drop_timer(set, extra);
+        answers--;
     }
     uint32_t at = 0;
-    uint32_t next = 0;
-    for (uint32_t i = 0; i < sources; i++) {
-        uint32_t index = set->crowd.order[i];
-        for (int direction = IN; direction <= OUT; direction++) {
-            if (set->entries[index].handle[direction] != 0 && wanted(&queue->slots[index], direction)) {
-                if (next < answers && ready[next] == at++) {
-                    mark(set, index * 2 + (uint32_t)direction);
-                    next++;
-                }
-            }
+    for (uint32_t i = 0, next = 0; next < answers; i++) { /* which ones were these? */
+        uint32_t index = set->crowd.order[i / 2];
+        if (waits_for(queue, index, (int)(i % 2)) != 0 && at++ == ready[next]) {
+            mark(set, index * 2 + i % 2);
+            next++;
         }
+    }
+    for (uint32_t i = 0; i < plan->ring; i++) {
+        take(queue, plan, plan->at + i < plan->ring ? plan->at + i : plan->at + i - plan->ring);
+    }
+    for (uint32_t i = plan->ring; i < sources; i++) {
         take(queue, plan, i);
     }
     return named;
@@ -728,7 +737,7 @@ static int wait_for_crowd(struct poise *queue, uint64_t until_ns, struct plan *p
         if (done(set, plan) || until_ns == 0 || (ends && patience != 0 && plan->warm)) {
             return 0;
         }
-        if (patience != 0) {
+        if (patience != 0 && plan->warm) {
             poise__crowd_learn(crowd, false);
         }
     }

@@ -10,9 +10,10 @@
  *     named, of late, to find one that is ready: so much it would cost to find it again.
  *  3. Proof. A cold one that was ready may not be so again (random activity over all). Until it was ready for the third
  *     time it stays for an eighth of that only, so at most an eighth of what it cost to find it is spent on it. (Not the
- *     second: after a read that took everything a stream is ready once more, see wasip2.c.)
+ *     second: after a read that took everything a stream is ready once more.)
  *  4. Patience. When nothing is ready, a wait is blocked on the hot ones alone for as long as it would take to name all:
- *     whatever comes then, no more than twice the cost of the better choice is paid. Only then on all.
+ *     whatever comes then, no more than twice the cost of the better choice is paid. Only then on all. (Not at all if
+ *     the latency asked for is shorter.)
  *  5. Trust. That pays only if it is likely enough that a hot one is next: as likely as of late. (A host's timer lasts a
  *     millisecond at least, and to name 300 handles takes a tenth of that.)
  *
@@ -28,6 +29,7 @@ enum { SHORTEST = 8, NEW = 16, LONGEST_TRIAL = 64, TRIAL = 8 /* part of the hori
 enum { SHORTEST_PATIENCE = 1000000 /* ns: hosts' timers are whole milliseconds */ };
 enum { FORGETS = 16 }; /* trust is an average over so many waits */
 
+#define LONGEST_TURN UINT64_C(1000000000000) /* ns: owed * n stays below 2^64 */
 #define TURNS (UINT32_C(1) << 28)
 
 static uint32_t cold(const struct crowd *crowd) { return crowd->count - crowd->hot; }
@@ -115,7 +117,9 @@ uint32_t poise__crowd_begin(struct crowd *crowd, uint64_t now, uint64_t latency,
         crowd->found /= 2;
     }
     uint64_t n = cold(crowd);
-    uint64_t turn = n * COLD_COSTS > latency ? n * COLD_COSTS : latency;
+    uint64_t turn = latency < LONGEST_TURN ? latency : LONGEST_TURN;
+    turn = n * COLD_COSTS > turn ? n * COLD_COSTS : turn;
+    crowd->lasts = turn;
     crowd->owed += now - crowd->before;
     crowd->before = now;
     if (crowd->owed > turn) {
@@ -133,7 +137,8 @@ uint64_t poise__crowd_patience(const struct crowd *crowd)
 {
     uint64_t all = (uint64_t)crowd->count * NAME_COSTS;
     uint64_t patience = all > SHORTEST_PATIENCE ? all : SHORTEST_PATIENCE;
-    return crowd->trust * (all + patience) > MOST_TRUST * patience ? patience : 0;
+    bool pays = crowd->trust * (all + patience) > MOST_TRUST * patience;
+    return pays && patience <= crowd->lasts ? patience : 0;
 }
 
 bool poise__crowd_dense(const struct crowd *crowd, uint32_t n) { return crowd->found > crowd->named / n; }

@@ -6,26 +6,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct heat {             /* of a slot */
-    uint32_t cools : 28;  /* a hot one: in which wait */
-    uint32_t hits : 2;    /* how often it was ready since it is hot, 3 at most */
-    uint32_t listed : 1;  /* it is in the order, */
-    uint32_t hot : 1;     /* and among the hot ones */
+struct heat {            /* of a slot */
+    uint32_t cools : 28; /* a hot one: in which wait */
+    uint32_t hits : 2;   /* how often it was ready since it is hot, 3 at most */
+    uint32_t listed : 1; /* it is in the order, */
+    uint32_t hot : 1;    /* and among the hot ones */
 };
 
 struct crowd {
-    uint32_t *order;    /* slots: the hot ones in [0, hot), the cold ones in [hot, count). The owner's memory, */
-    struct heat *heat;  /* and this: by slot */
+    uint32_t *order;   /* slots: the hot ones in [0, hot), the cold ones in [hot, count). The owner's memory, */
+    struct heat *heat; /* and this: by slot */
     uint32_t hot, count;
-    uint32_t next_hot;  /* where their rotations go on: positions in the order */
+    uint32_t next_hot; /* where their rotations go on: positions in the order */
     uint32_t next_cold;
-    uint32_t asked;     /* hot ones since the last turn: the owner counts them */
-    uint32_t turn;      /* counts waits that asked about all hot ones (with a full batch, several make one) */
-    uint32_t trust;     /* in the hot ones: are they what waits end with? */
-    uint64_t before;    /* the time of the wait before */
-    uint64_t owed;      /* time since then and from before, in ns, that cold ones were not named for */
-    uint32_t named;     /* cold ones, of late, */
-    uint32_t found;     /* and of these, ready */
+    uint32_t asked;  /* hot ones since the last turn: the owner counts them */
+    uint32_t turn;   /* counts waits that asked about all hot ones (with a full batch, several make one) */
+    uint32_t trust;  /* in the hot ones: are they what waits end with? */
+    uint64_t before; /* the time of the wait before */
+    uint64_t lasts;  /* a turn of the cold ones' rotation, in ns */
+    uint64_t owed;   /* time since then and from before, in ns, that cold ones were not named for */
+    uint32_t named;  /* cold ones, of late, */
+    uint32_t found;  /* and of these, ready */
 };
 
 enum { MOST_TRUST = 4096 };

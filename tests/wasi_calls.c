@@ -35,7 +35,7 @@ static unsigned polls_of(poise *queue, int64_t timeout, int *result)
     return (unsigned)(calls().polls - before.polls);
 }
 
-enum { FEW = 32 }; /* so many sources are named in each call */
+enum { FEW = 16 }; /* so many sources are named in each call */
 
 /* n handles, `ready` of them ready, the others never. */
 static void check_polls(unsigned n, unsigned ready)

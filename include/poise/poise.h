@@ -42,7 +42,7 @@ typedef struct poise_options {
     const char *backend;          /* "epoll", "poll", "wasip2"; NULL: $POISE_BACKEND, else the best of the platform  */
     unsigned    batch;            /* most sources that one wait takes over from the kernel or host; 0: 256; <= 65536  */
     uint64_t    cold_latency_ns;  /* wasip2: how late a source that was idle for long may typically be reported while
-                                     others are busy; 0: 1 ms; never less than 2 us for each such source. Up to 32
+                                     others are busy; 0: 1 ms; never less than 2 us for each such source. Up to 16
                                      sources: never late. Longer takes less of the host's time                       */
     void     *(*realloc)(void *context, void *block, size_t size);   /* size 0 frees; NULL: the C library's           */
     void       *context;

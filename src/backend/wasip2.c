@@ -41,7 +41,7 @@
 #include "../wasi/crowd.h"
 #include "../wasi/host.h"
 
-enum { WINDOW = 128, FEW = 32 /* sources: all of them in each call */, KIND_POLLABLE = 1 };
+enum { WINDOW = 128, FEW = 16 /* sources: all of them in each call */, KIND_POLLABLE = 1 };
 
 /* Trap 2: what the host lets a component do between two yields, and what poise guesses that an event costs of it: the
  * answer itself, and what the program then does. Too low a guess delays some events of a crowd until the next yield;
@@ -427,9 +427,11 @@ struct window {
 /* What a wait still has to ask about, and what it has found. */
 struct plan {
     uint32_t ring;      /* how many hot ones there were when it began */
-    uint32_t at;        /* where among them it goes on, */
+    uint32_t start;     /* where among them it began, */
+    uint32_t at;        /* and goes on, */
     uint32_t hot, cold; /* with so many of the hot, and of the cold ones */
     uint32_t rest;      /* how many cold ones it leaves out */
+    uint32_t moved;     /* how far the hot ones' rotation has come */
     bool warm;          /* some hot one waits for something */
     unsigned added;     /* sources to the ready list */
     bool found;
@@ -479,9 +481,7 @@ static void fill(struct poise *queue, struct window *window, struct plan *plan)
     struct crowd *crowd = &set_of(queue)->crowd;
     window->sources = window->handles = window->found = 0;
     for (; plan->hot > 0 && room(window); plan->hot--) {
-        bool live = add(queue, window, plan->at);
-        plan->warm |= live;
-        crowd->asked += !live; /* else when the answer is looked at */
+        plan->warm |= add(queue, window, plan->at);
         plan->at = plan->at + 1 < plan->ring ? plan->at + 1 : 0;
     }
     for (bool begun = false; plan->cold > 0 && room(window);) {
@@ -540,7 +540,6 @@ static void take(struct poise *queue, struct plan *plan, uint32_t position)
     uint32_t index = crowd->order[position];
     bool hot = position < plan->ring;
     bool full = plan->added >= queue->batch;
-    crowd->asked += hot && !full;
     if (!(set->entries[index].flags & FOUND)) {
         return;
     }
@@ -548,7 +547,10 @@ static void take(struct poise *queue, struct plan *plan, uint32_t position)
     plan->surprised |= !hot;
     if (!full) {
         plan->added += report(queue, index);
-        crowd->next_hot = hot ? position + 1 : crowd->next_hot;
+        if (hot) {
+            crowd->next_hot = position + 1;
+            plan->moved = (position + plan->ring - plan->start) % plan->ring + 1;
+        }
     }
     set->entries[index].flags &= ~(uint32_t)FOUND;
     if (!full) {
@@ -664,7 +666,7 @@ static uint32_t block_on(struct poise *queue, struct plan *plan, uint32_t source
         answers--;
     }
     uint32_t at = 0;
-    for (uint32_t i = 0, next = 0; next < answers; i++) { /* which ones were these? */
+    for (uint32_t i = 0, next = 0; next < answers && i < sources * 2; i++) { /* which ones were these? */
         uint32_t index = set->crowd.order[i / 2];
         if (waits_for(queue, index, (int)(i % 2)) != 0 && at++ == ready[next]) {
             mark(set, index * 2 + i % 2);
@@ -672,7 +674,7 @@ static uint32_t block_on(struct poise *queue, struct plan *plan, uint32_t source
         }
     }
     for (uint32_t i = 0; i < plan->ring; i++) {
-        take(queue, plan, plan->at + i < plan->ring ? plan->at + i : plan->at + i - plan->ring);
+        take(queue, plan, (plan->start + i) % plan->ring);
     }
     for (uint32_t i = plan->ring; i < sources; i++) {
         take(queue, plan, i);
@@ -683,7 +685,7 @@ static uint32_t block_on(struct poise *queue, struct plan *plan, uint32_t source
 static struct plan plan_of(const struct crowd *crowd, uint32_t cold)
 {
     uint32_t at = crowd->next_hot < crowd->hot ? crowd->next_hot : 0;
-    return (struct plan){ .ring = crowd->hot, .at = at, .hot = crowd->hot, .cold = cold };
+    return (struct plan){ .ring = crowd->hot, .start = at, .at = at, .hot = crowd->hot, .cold = cold };
 }
 
 /* All of them fit into one call. */
@@ -707,6 +709,10 @@ static void look(struct poise *queue, struct plan *plan, uint64_t earliest, uint
     struct set *set = set_of(queue);
     struct window window;
     fill(queue, &window, plan);
+    if (plan->hot == 0 && room(&window)) { /* the end of a turn is enough for one wait */
+        plan->rest += plan->cold;
+        plan->cold = 0;
+    }
     bool blocks = latest != 0 && plan->warm;
     if (plan->hot + plan->cold > 0) {
         look_through(queue, plan, &window, true);
@@ -743,7 +749,9 @@ static int wait_for_crowd(struct poise *queue, uint64_t until_ns, struct plan *p
     }
     poise__host_drop(yield(set));
     plan->rest = 0;
-    return block_on(queue, plan, crowd->count, 0, until_ns) == 0 && until_ns == UINT64_MAX ? -EDEADLK : 0;
+    uint32_t named = block_on(queue, plan, crowd->count, 0, until_ns);
+    poise__crowd_saw_all(crowd, poise_now());
+    return named == 0 && until_ns == UINT64_MAX ? -EDEADLK : 0;
 }
 
 static int wait(struct poise *queue, uint64_t until_ns)
@@ -760,13 +768,14 @@ static int wait(struct poise *queue, uint64_t until_ns)
     struct plan plan = plan_of(crowd, crowd->count - crowd->hot);
     bool few = crowd->count <= FEW;
     int result = few ? wait_for_few(queue, until_ns, &plan) : wait_for_crowd(queue, until_ns, &plan);
-    if (plan.rest > 0 && thorough && !done(set, &plan) && until_ns <= poise_now()) {
+    if (plan.rest > 0 && thorough && plan.added == 0 && until_ns <= poise_now()) {
         struct window window;
         plan.cold = plan.rest;
         fill(queue, &window, &plan);
         look_through(queue, &plan, &window, false);
     }
     set->spent += plan.added * EVENT_COSTS;
+    crowd->asked += plan.added < queue->batch ? plan.ring : plan.moved;
     if (plan.expected != plan.surprised) {
         poise__crowd_learn(crowd, plan.expected);
     }

@@ -18,8 +18,8 @@
  *     millisecond at least, and to name 300 handles takes a tenth of that.)
  *
  * The order of the hot ones changes only by what cools and what is added at their end, so a rotation among them misses
- * nobody (G7). A cold one that was passed over, because it was moved in front of the rotation, was named a moment
- * before. */
+ * nobody (G7). Of the cold ones, the first takes the place of one that becomes hot: it may then be named up to two turns
+ * after the last time, not one; never more, as whoever is ahead of the rotation stays there. */
 #include "crowd.h"
 
 #include <stddef.h>
@@ -53,8 +53,7 @@ static uint32_t stays(const struct crowd *crowd, const struct heat *heat)
 
 static void keep(struct crowd *crowd, struct heat *heat, uint32_t waits)
 {
-    uint32_t most = TURNS / 4; /* the count of waits goes around */
-    heat->cools = (crowd->turn + 1 + (waits < most ? waits : most)) % TURNS;
+    heat->cools = (crowd->turn + 1 + waits) % TURNS; /* waits: at most as many as there are slots, 2^24 */
 }
 
 static void promote(struct crowd *crowd, uint32_t position)
@@ -131,6 +130,12 @@ uint32_t poise__crowd_begin(struct crowd *crowd, uint64_t now, uint64_t latency,
         due = n < FEWEST_COLD ? n : FEWEST_COLD;
     }
     return (uint32_t)due;
+}
+
+void poise__crowd_saw_all(struct crowd *crowd, uint64_t now)
+{
+    crowd->owed = 0;
+    crowd->before = now;
 }
 
 uint64_t poise__crowd_patience(const struct crowd *crowd)

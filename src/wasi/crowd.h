@@ -8,7 +8,7 @@
 
 struct heat {            /* of a slot */
     uint32_t cools : 28; /* a hot one: in which wait */
-    uint32_t hits : 2;   /* how often it was ready since it is hot, 3 at most */
+    uint32_t hits : 2;   /* how often it was ready since it is hot, up to what proves it */
     uint32_t listed : 1; /* it is in the order, */
     uint32_t hot : 1;    /* and among the hot ones */
 };
@@ -19,7 +19,7 @@ struct crowd {
     uint32_t hot, count;
     uint32_t next_hot; /* where their rotations go on: positions in the order */
     uint32_t next_cold;
-    uint32_t asked;  /* hot ones since the last turn: the owner counts them */
+    uint32_t asked;  /* hot ones since the last turn: the owner says how far it came */
     uint32_t turn;   /* counts waits that asked about all hot ones (with a full batch, several make one) */
     uint32_t trust;  /* in the hot ones: are they what waits end with? */
     uint64_t before; /* the time of the wait before */
@@ -37,6 +37,9 @@ void poise__crowd_warm(struct crowd *crowd, uint32_t slot);
 /* A wait begins. Returns how many cold ones it should name, so that each turn of their rotation lasts `latency` at
  * most, or 2 us for each. What is hot and was not ready for long becomes cold; `scratch` has room for that. */
 uint32_t poise__crowd_begin(struct crowd *crowd, uint64_t now, uint64_t latency, uint32_t *scratch);
+
+/* A call has just named all of them. */
+void poise__crowd_saw_all(struct crowd *crowd, uint64_t now);
 
 /* For how long to wait for the hot ones alone before all are looked at, in ns. 0: not at all. */
 uint64_t poise__crowd_patience(const struct crowd *crowd);

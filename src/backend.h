@@ -44,11 +44,12 @@ static inline uint32_t queue_armed(const struct slot *slot)
     return slot->state & (SLOT_FREE | SLOT_DISARMED) ? 0 : slot->interest & DIRECTIONS & ~(uint32_t)slot->quiet;
 }
 
-/* Reports readiness. 1: the source was added to the ready list; 0: it was there already, or did not want to hear of it;
+/* Reports readiness: only from wait, since poise_next looks at the list without the lock. 1: the source was added to the ready list; 0: it was there already, or did not want to hear of it;
  * -1: this generation is dead, the report came from a file that nobody watches any more. */
 int poise__ready(struct poise *queue, uint32_t slot, uint32_t generation, uint32_t readiness);
 
-/* The same for a backend with KERNEL_MODES: what most reports need, without a call. */
+/* The same for a backend with KERNEL_MODES: what most reports need, without a call. (queue.c's report does the rest; the
+ * two must change together.) */
 static inline int queue_ready(struct poise *queue, uint32_t index, uint32_t generation, uint32_t readiness)
 {
     struct slot *slot = &queue->slots[index];
@@ -68,7 +69,8 @@ static inline void queue_error(struct poise *queue, uint32_t slot, int error)
     queue->slots[slot].error = (uint16_t)error;
 }
 
-/* The descriptor was closed: one last event, then nothing until poise_watch. Returns what poise__ready does. */
+/* The descriptor was closed: one last event, then nothing until poise_watch. Only from wait. Returns what poise__ready
+ * does. */
 int poise__park(struct poise *queue, uint32_t slot);
 
 /* In arm: the number stands for another file now. What was gathered from the old one is dropped. */

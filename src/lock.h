@@ -1,7 +1,9 @@
 /* A mutex, or nothing on a platform without threads.
  *
- * The queue's lock is held for the length of every public call but the blocking part of a wait. poise_wake takes no
- * lock: it may run in a signal handler that interrupted the holder. */
+ * What other threads may change is under the queue's lock: every public call holds it where it touches that, but for the
+ * blocking part of a wait. Timers, and wakers that were gathered, belong to the waiting thread alone; poise_next looks
+ * without the lock whether the ready list has a first one. poise_wake takes no lock: it may run in a signal handler that
+ * interrupted the holder. */
 #ifndef POISE_LOCK_H
 #define POISE_LOCK_H
 

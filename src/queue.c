@@ -15,7 +15,8 @@
  *                                  when nothing is ready (wasi/crowd.c); epoll after an orphan (backend/epoll.c,
  *                                  trap 1): one epoll_ctl for each source
  * poise_next                       O(1)
- * poise_timer_start, _stop         O(1)
+ * poise_timer_start, _stop         O(1), amortised: what takes the last timer of a bucket that is due, be it a stop,
+ *                                  sorts the next such bucket
  * a timer that fires               O(1) amortised for each of at most 8 levels, and its share of sorting what is due
  *                                  within the same 66 us
  * poise_wake                       O(1), lock-free

@@ -33,7 +33,7 @@ struct slot {
     uint32_t chain;          /* next slot in the same bucket of the index */
     uint16_t interest;
     uint16_t posted; /* by poise_post, and not taken; survives a pause */
-    uint16_t ready;  /* gathered and not taken */
+    uint16_t ready;  /* gathered and not taken: 0 unless SLOT_IN_READY */
     uint16_t error;  /* positive errno value for poise_event.result */
     uint8_t quiet;   /* directions that were reported in edge mode and wait for poise_again */
     uint8_t state;

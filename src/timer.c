@@ -10,7 +10,13 @@
  * A timer that has waited for long is in none of the processor's caches when its time comes, and a list gives the
  * address of the next one only with this one: so each bucket has four lists, its lanes, which are walked side by side.
  *
- * Why not the usual heap: start and stop are O(1) and touch two neighbours, a million timers cost one move a level
+ * A wait moves no timer of later buckets: it notes up to when all are gathered. poise_next takes one bucket after the
+ * other into the due list, sorted, while it is in the cache. That list is empty only when nothing is gathered: whoever
+ * empties it refills it. A timer that is started meanwhile with a gathered deadline goes to `late`, and into the wheel
+ * when the last gathered one is gone; the hand moves only then, or into a bucket that is spread.
+ *
+ * Why not the usual heap: start and stop are O(1) (but for the stop of the last gathered one of a bucket, which sorts the
+ * next bucket: amortised) and touch two neighbours, a million timers cost one move a level
  * each, and nothing is ever allocated. What it costs: the nearest deadline of a crowded far bucket is not known
  * exactly, so the wait looks again when the hand reaches that bucket (at most once a level for each bucket).
  */

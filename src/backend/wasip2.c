@@ -248,6 +248,9 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
             if (id <= 0) {
                 return -EBADF;
             }
+            if (entry->flags & GONE) { /* another handle with the same number */
+                poise__replaced(queue, index);
+            }
             entry->flags &= ~(uint32_t)GONE;
             if (entry->handle[IN] == 0) { /* now, and not when it is captured: it may be dropped before the next wait */
                 put_handle(set, index * 2 + IN, id);
@@ -549,14 +552,14 @@ static void take(struct poise *queue, struct plan *plan, uint32_t position)
         plan->added += report(queue, index);
         if (hot) {
             crowd->next_hot = position + 1;
-            plan->moved = (position + plan->ring - plan->start) % plan->ring + 1;
+            plan->moved = position + 1 - plan->start + (position < plan->start ? plan->ring : 0);
         }
     }
     set->entries[index].flags &= ~(uint32_t)FOUND;
     if (!full) {
         plan->expected |= poise__crowd_ready(crowd, position, 0);
     } else if (!hot) { /* its turn comes among the hot ones */
-        (void)poise__crowd_ready(crowd, position, crowd->hot / queue->batch + 2);
+        (void)poise__crowd_ready(crowd, position, 2);
     }
 }
 

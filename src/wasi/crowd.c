@@ -38,22 +38,22 @@ static uint32_t cold(const struct crowd *crowd) { return crowd->count - crowd->h
 static uint32_t horizon(const struct crowd *crowd)
 {
     uint32_t most = cold(crowd) > LONGEST_TRIAL ? cold(crowd) : LONGEST_TRIAL;
-    uint32_t waits = (crowd->named + most / 2) / (crowd->found + 1);
-    return waits < SHORTEST ? SHORTEST : waits < most ? waits : most;
+    uint32_t turns = (crowd->named + most / 2) / (crowd->found + 1);
+    return turns < SHORTEST ? SHORTEST : turns < most ? turns : most;
 }
 
 static uint32_t stays(const struct crowd *crowd, const struct heat *heat)
 {
-    uint32_t waits = horizon(crowd);
+    uint32_t turns = horizon(crowd);
     if (heat->hits >= PROVEN) {
-        return waits;
+        return turns;
     }
-    return waits / TRIAL < LONGEST_TRIAL ? waits / TRIAL : LONGEST_TRIAL;
+    return turns / TRIAL < LONGEST_TRIAL ? turns / TRIAL : LONGEST_TRIAL;
 }
 
-static void keep(struct crowd *crowd, struct heat *heat, uint32_t waits)
+static void keep(struct crowd *crowd, struct heat *heat, uint32_t turns)
 {
-    heat->cools = (crowd->turn + 1 + waits) % TURNS; /* waits: at most as many as there are slots, 2^24 */
+    heat->cools = (crowd->turn + 1 + turns) % TURNS; /* turns: at most as many as there are slots, 2^24 */
 }
 
 static void promote(struct crowd *crowd, uint32_t position)
@@ -77,8 +77,8 @@ void poise__crowd_warm(struct crowd *crowd, uint32_t slot)
         }
         promote(crowd, position);
     }
-    uint32_t waits = stays(crowd, heat);
-    keep(crowd, heat, waits > NEW ? waits : NEW);
+    uint32_t turns = stays(crowd, heat);
+    keep(crowd, heat, turns > NEW ? turns : NEW);
 }
 
 /* Out of the hot ones, in order, goes what must. */
@@ -148,7 +148,7 @@ uint64_t poise__crowd_patience(const struct crowd *crowd)
 
 bool poise__crowd_dense(const struct crowd *crowd, uint32_t n) { return crowd->found > crowd->named / n; }
 
-bool poise__crowd_ready(struct crowd *crowd, uint32_t position, uint32_t waits)
+bool poise__crowd_ready(struct crowd *crowd, uint32_t position, uint32_t turns)
 {
     struct heat *heat = &crowd->heat[crowd->order[position]];
     bool proven = heat->hot && heat->hits == PROVEN;
@@ -159,7 +159,7 @@ bool poise__crowd_ready(struct crowd *crowd, uint32_t position, uint32_t waits)
         heat->hits++;
     }
     uint32_t stay = stays(crowd, heat);
-    keep(crowd, heat, stay > waits ? stay : waits);
+    keep(crowd, heat, stay > turns ? stay : turns);
     return proven;
 }
 

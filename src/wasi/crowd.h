@@ -47,9 +47,9 @@ uint64_t poise__crowd_patience(const struct crowd *crowd);
 /* Whether more than one in `n` of the cold ones that were named, of late, was ready. */
 bool poise__crowd_dense(const struct crowd *crowd, uint32_t n);
 
-/* The slot at a position was ready; it is hot from now on, for `waits` waits at least. A cold one changes its position,
+/* The slot at a position was ready; it is hot from now on, for `turns` turns at least. A cold one changes its position,
  * and those behind it keep theirs. Returns whether that had to be expected: it is a hot one that was ready often. */
-bool poise__crowd_ready(struct crowd *crowd, uint32_t position, uint32_t waits);
+bool poise__crowd_ready(struct crowd *crowd, uint32_t position, uint32_t turns);
 
 /* The next position of the cold ones' rotation, or UINT32_MAX at the end of a turn: the next call begins another. */
 uint32_t poise__crowd_next_cold(struct crowd *crowd);

@@ -31,7 +31,7 @@
 
 #define WAKE UINT64_MAX /* epoll_data of the eventfd: no slot has this number */
 
-enum { MOST_LATE = 100 };     /* some: each costs a call of epoll_wait, a rebuild one of epoll_ctl for each source */
+enum { MOST_LATE = 100 }; /* some: each costs a call of epoll_wait, a rebuild one of epoll_ctl for each source */
 /* ns: a second call when such a time-out ends, for cheaper ones all the time. The kernel may be late by up to 1/200 of a
  * time-out: so much is left to the second one. */
 enum { FAR_OFF = 100000000 };

@@ -735,6 +735,7 @@ static int wait_for_crowd(struct poise *queue, uint64_t until_ns, struct plan *p
     struct crowd *crowd = &set->crowd;
     uint64_t now = poise_now();
     uint32_t due = poise__crowd_begin(crowd, now, queue->cold_latency, (uint32_t *)set->list);
+    until_ns = until_ns > now ? until_ns : 0; /* due: for that not all need be asked */
     uint64_t patience = until_ns != 0 && crowd->hot > 0 ? poise__crowd_patience(crowd) : 0;
     bool dense = poise__crowd_dense(crowd, WINDOW / 2) || set->crowded;
     set->crowded = false;

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 struct heat {            /* of a slot */
-    uint32_t cools : 28; /* a hot one: in which wait */
+    uint32_t cools : 28; /* a hot one: in which turn */
     uint32_t hits : 2;   /* how often it was ready since it is hot, up to what proves it */
     uint32_t listed : 1; /* it is in the order, */
     uint32_t hot : 1;    /* and among the hot ones */

@@ -73,6 +73,11 @@ static inline void queue_error(struct poise *queue, uint32_t slot, int error)
  * does. */
 int poise__park(struct poise *queue, uint32_t slot);
 
+/* poise_again, by a backend that has seen the program's EAGAIN itself. */
+void poise__again(struct poise *queue, uint32_t slot, uint32_t directions);
+
+uint32_t poise__slot_of(const struct poise *queue, poise_source source); /* NONE: it is not watched */
+
 /* In arm: the number stands for another file now. What was gathered from the old one is dropped. */
 void poise__replaced(struct poise *queue, uint32_t slot);
 

@@ -390,6 +390,22 @@ int poise_unwatch(poise *queue, poise_source source)
     return index != NONE ? 0 : -ENOENT;
 }
 
+void poise__again(struct poise *queue, uint32_t index, uint32_t directions)
+{
+    struct slot *slot = &queue->slots[index];
+    if ((slot->quiet & directions) == 0) {
+        return;
+    }
+    slot->quiet &= (uint8_t)~directions;
+    if (!(slot->state & SLOT_ALWAYS)) {
+        (void)queue->backend->arm(queue, index, ARM_CHANGE);
+    }
+    settle(queue, index);
+    announce(queue, slot);
+}
+
+uint32_t poise__slot_of(const struct poise *queue, poise_source source) { return find(queue, source); }
+
 int poise_again(poise *queue, poise_source source, uint32_t directions)
 {
     if (queue == NULL || (directions & ~DIRECTIONS) != 0) {
@@ -397,14 +413,8 @@ int poise_again(poise *queue, poise_source source, uint32_t directions)
     }
     lock_take(&queue->lock);
     uint32_t index = find(queue, source);
-    if (index != NONE && (queue->slots[index].quiet & directions) != 0) {
-        struct slot *slot = &queue->slots[index];
-        slot->quiet &= (uint8_t)~directions;
-        if (!(slot->state & SLOT_ALWAYS)) {
-            (void)queue->backend->arm(queue, index, ARM_CHANGE);
-        }
-        settle(queue, index);
-        announce(queue, slot);
+    if (index != NONE) {
+        poise__again(queue, index, directions);
     }
     lock_drop(&queue->lock);
     return index != NONE ? 0 : -ENOENT;

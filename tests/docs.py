@@ -34,7 +34,7 @@ def read(path):
 
 
 def test_sources():
-    return sorted(path for path in ROOT.glob("tests/*.[ch]"))
+    return sorted([*ROOT.glob("tests/*.[ch]"), *ROOT.glob("tests/mio/*.[ch]")])
 
 
 def tests():

@@ -67,6 +67,7 @@ static struct {
     bool trace;
     bool jco;          /* this host is jco, or has its ways with datagrams */
     bool kernel_edges; /* the backend reports a new edge without poise_again */
+    bool hears;        /* … or arms an edge when the program has seen EAGAIN */
     uint64_t tick;     /* counts actions: orders what happened within a step, too */
     uintptr_t data;    /* the last data value given out */
     unsigned long events, spurious, window_events, window_spurious;
@@ -377,6 +378,9 @@ static int open_client(struct object *listener)
     return fd;
 }
 
+/* The program has seen EAGAIN, or (not empty) that less was done than it asked for, or the stream is another one. */
+static void model_heard(int fd, unsigned direction, bool empty);
+
 /* Returns the new descriptor, or -1. */
 static int accept_client(int fd)
 {
@@ -385,6 +389,7 @@ static int accept_client(int fd)
     listener->touched = ++run.tick;
     if (accepted < 0) {
         listener->again[0] = errno == EAGAIN ? run.tick : listener->again[0];
+        model_heard(fd, 0, errno == EAGAIN);
         return -1;
     }
     listener->got = run.tick;
@@ -404,6 +409,8 @@ static void finish_connect(int fd, int timeout_ms)
     struct pollfd p = { fd, POLLOUT, 0 };
     if (poll(&p, 1, timeout_ms) > 0 && p.revents != 0) {
         by_number[fd]->connecting = false;
+        model_heard(fd, 0, false);
+        model_heard(fd, 1, false);
     }
 }
 
@@ -442,6 +449,9 @@ static bool read_some(int fd, size_t most)
         unsigned taken = o->kind == DATAGRAM ? 1 : (unsigned)n;
         o->waiting -= taken < o->waiting ? taken : o->waiting;
         o->got = run.tick;
+        if ((size_t)n < most) {
+            model_heard(fd, 0, false);
+        }
         return o->kind != REGULAR;
     }
     if (n == 0) {
@@ -449,6 +459,7 @@ static bool read_some(int fd, size_t most)
         o->shut_in = o->shut_in || restricted(END_ONCE);
     } else if (errno == EAGAIN) {
         o->again[0] = run.tick;
+        model_heard(fd, 0, true);
     } else {
         has_failed(o, "read");
     }
@@ -478,6 +489,7 @@ static bool write_some(int fd, size_t size)
         to->waiting += o->kind == DATAGRAM ? 1 : (unsigned)n;
     } else if (n < 0 && errno == EAGAIN) {
         o->again[1] = run.tick;
+        model_heard(fd, 1, true);
     } else if (n < 0 && errno != ENOBUFS) {
         has_failed(o, "write");
     }
@@ -592,6 +604,18 @@ static void model_again(struct queue *q, int fd, uint32_t directions)
             if (o != NULL && (o->kind == REGULAR || (i < 2 && o->again[i] > r->reported[i]))) {
                 r->must |= 1u << i;
             }
+        }
+    }
+}
+
+static void model_heard(int fd, unsigned direction, bool empty)
+{
+    for (struct queue *q = queues; run.hears && q < queues + QUEUES; q++) {
+        struct registration *r = &q->sources[fd];
+        if (r->known && is_edge(r) && (r->interest >> direction & 1)) {
+            r->may[direction] = q->drained ? 1 : 2;
+            r->order = UNSURE;
+            r->must |= (uint32_t)empty << direction;
         }
     }
 }
@@ -1601,6 +1625,7 @@ int main(int argc, char **argv)
         return 2;
     }
     run.kernel_edges = strcmp(run.backend, "epoll") == 0;
+    run.hears = strcmp(run.backend, "wasip2") == 0;
     printf("model --backend %s --seed %llu --steps %lu\n", run.backend, (unsigned long long)run.seed, run.steps);
     fflush(stdout);
 #ifndef __wasi__

@@ -1,5 +1,5 @@
-/* Counts the pollables that libc makes, in the way of src/wasi/bridge.c: by standing in for its binding's raw imports. The
- * drops of all, libc's and poise's, are counted in src/wasi/host.c. */
+/* Counts the pollables that libc makes beside those that src/wasi/hear.c hears of, in its way: by standing in for its
+ * binding's raw imports. The drops of all, libc's and poise's, are counted in src/wasi/host.c. */
 #include "wasi_kit.h"
 
 #if TEST_WASIP2
@@ -25,16 +25,9 @@ uint64_t libc_subscribes;
         return tests_##symbol(time);                                                 \
     }
 
-#define TCP "wasi:sockets/tcp@0.2.0"
 #define UDP "wasi:sockets/udp@0.2.0"
-#define STREAMS "wasi:io/streams@0.2.0"
 
-COUNTED(STREAMS, "[method]input-stream.subscribe", streams_method_input_stream_subscribe)
-COUNTED(STREAMS, "[method]output-stream.subscribe", streams_method_output_stream_subscribe)
-COUNTED(TCP, "[method]tcp-socket.subscribe", tcp_method_tcp_socket_subscribe)
 COUNTED(UDP, "[method]udp-socket.subscribe", udp_method_udp_socket_subscribe)
-COUNTED(UDP, "[method]incoming-datagram-stream.subscribe", udp_method_incoming_datagram_stream_subscribe)
-COUNTED(UDP, "[method]outgoing-datagram-stream.subscribe", udp_method_outgoing_datagram_stream_subscribe)
 COUNTED("wasi:sockets/ip-name-lookup@0.2.0", "[method]resolve-address-stream.subscribe",
         ip_name_lookup_method_resolve_address_stream_subscribe)
 COUNTED_TIME("subscribe-instant", monotonic_clock_subscribe_instant)

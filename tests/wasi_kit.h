@@ -37,7 +37,7 @@ static inline struct calls calls(void)
     return (struct calls){
         .polls = poise__host_calls.polls,
         .yields = poise__host_calls.yields,
-        .subscribes = poise__host_calls.subscribes + libc_subscribes,
+        .subscribes = poise__host_calls.subscribes + poise__host_calls.heard + libc_subscribes,
         .drops = poise__host_calls.drops,
         .allocations = poise__host_calls.allocations,
     };

@@ -69,7 +69,7 @@ enum {                            /* interest                readiness          
     POISE_WRITE_CLOSED = 1 << 5,  /*                         hint: the peer will take no more                        */
     POISE_TIMER        = 1 << 6,  /*                         a poise_timer's deadline has passed                     */
     POISE_WAKE         = 1 << 7,  /*                         a poise_waker was woken                                 */
-    POISE_EDGE         = 1 << 8,  /* mode: report a change once; say EAGAIN with poise_again()                       */
+    POISE_EDGE         = 1 << 8,  /* mode: report a change once; say EAGAIN with poise_again(), for the backend poll */
     POISE_ONESHOT      = 1 << 9   /* mode: report one event, then nothing until poise_watch() again                  */
 };                                /* neither mode: level, reported again and again while it holds                    */
 

@@ -39,6 +39,7 @@
 #include "../backend.h"
 #include "../wasi/bridge.h"
 #include "../wasi/crowd.h"
+#include "../wasi/hear.h"
 #include "../wasi/host.h"
 
 enum { WINDOW = 128, FEW = 16 /* sources: all of them in each call */, KIND_POLLABLE = 1 };
@@ -55,8 +56,14 @@ enum entry_flags {
     READY_IN = 1 << 2,   /* ready without a handle: READY_IN << direction */
     GONE = 1 << 4,       /* a pollable that was dropped while it was watched */
     FOUND_IN = 1 << 5,   /* the host says that it is ready: FOUND_IN << direction */
+    SOCKET = 1 << 7,     /* not standard input, whose reads are not ours to add to */
+    LOOKED = 1 << 8,     /* since its last event we have looked behind a read, and there was nothing */
+    DRAINS = 1 << 9,     /* its program does so itself */
+    CLOSED_IN = 1 << 10, /* an operation has said so: CLOSED_IN << direction */
+    FAILED = 1 << 12,    /* the next read says why */
 };
 enum { AT_ONCE = READY_IN | READY_IN << OUT, FOUND = FOUND_IN | FOUND_IN << OUT };
+enum { CLOSED_BOTH = CLOSED_IN | CLOSED_IN << OUT, HEARD = SOCKET | LOOKED | DRAINS | CLOSED_BOTH | FAILED };
 
 struct entry {         /* beside the slot of the same number */
     int32_t handle[2]; /* 0: none */
@@ -130,6 +137,12 @@ static void look_again(struct set *set, uint32_t slot)
     }
 }
 
+/* The stream of one direction is another now, or none. */
+static void forget_heard(struct entry *entry, int direction)
+{
+    entry->flags &= ~((uint32_t)CLOSED_IN << direction | (direction == IN ? LOOKED | DRAINS | FAILED : 0));
+}
+
 /* The drop hook: libc drops a handle, of a descriptor that was closed or that changed. */
 static void dropped(int32_t handle)
 {
@@ -140,10 +153,86 @@ static void dropped(int32_t handle)
             uint32_t next = entry->chain[place % 2];
             if (entry->handle[place % 2] == handle) {
                 remove_handle(set, place);
+                forget_heard(entry, place % 2);
                 look_again(set, place / 2);
                 entry->flags |= set->queue->slots[place / 2].source.kind == KIND_POLLABLE ? GONE : 0;
             }
             place = next;
+        }
+    }
+}
+
+/* ---- what the program's own calls tell (wasi/hear.c) -------------------------------------------------------------- */
+
+static uint32_t bits_of(const struct slot *slot, uint32_t direction)
+{
+    if (slot->source.kind == KIND_POLLABLE) {
+        return direction == IN ? DIRECTIONS : 0;
+    }
+    return direction == IN ? POISE_READABLE : POISE_WRITABLE;
+}
+
+/* Returns whether it is worth a look behind a part: not if the program looks itself. */
+static bool heard_of(struct set *set, uint32_t place, enum heard what)
+{
+    struct entry *entry = &set->entries[place / 2];
+    const struct slot *slot = &set->queue->slots[place / 2];
+    bool input = place % 2 == IN;
+    switch (what) {
+    case HEARD_ALL: entry->flags |= LOOKED; return false;
+    case HEARD_CLOSED:
+        entry->flags &= ~(uint32_t)FAILED;
+        entry->flags |= (uint32_t)CLOSED_IN << place % 2;
+        return false;
+    case HEARD_FAILED: entry->flags |= FAILED | CLOSED_IN; return false;
+    case HEARD_EMPTY:
+    case HEARD_PART: break;
+    }
+    if (input && (entry->flags & LOOKED)) { /* it reads on, without an event */
+        entry->flags |= DRAINS;
+    }
+    poise__again(set->queue, place / 2, bits_of(slot, place % 2));
+    return input && (entry->flags & (SOCKET | DRAINS)) == SOCKET && (slot->interest & POISE_READABLE);
+}
+
+/* Without memory to tell whose stream it was, everyone's edges are armed: spurious events at worst. */
+static void heard_of_someone(const struct set *set)
+{
+    for (uint32_t index = 0; index < set->queue->used; index++) {
+        if (!(set->queue->slots[index].state & SLOT_FREE)) {
+            poise__again(set->queue, index, DIRECTIONS);
+        }
+    }
+}
+
+static bool heard(int32_t pollable, enum heard what)
+{
+    bool worth_a_look = false;
+    for (struct set *set = all_sets; set != NULL; set = set->next) {
+        if (pollable == 0) {
+            if (what == HEARD_EMPTY || what == HEARD_PART) {
+                heard_of_someone(set);
+            }
+            continue;
+        }
+        uint32_t place = set->capacity != 0 ? *bucket_of(set, pollable) : NONE;
+        for (; place != NONE; place = set->entries[place / 2].chain[place % 2]) {
+            if (set->entries[place / 2].handle[place % 2] == pollable) {
+                worth_a_look |= heard_of(set, place, what);
+            }
+        }
+    }
+    return worth_a_look;
+}
+
+static void heard_shutdown(int fd, int how)
+{
+    for (struct set *set = all_sets; set != NULL; set = set->next) {
+        uint32_t index = poise__slot_of(set->queue, poise_fd(fd));
+        if (index != NONE) {
+            set->entries[index].flags |= how == SHUT_RD   ? (uint32_t)CLOSED_IN
+                                         : how == SHUT_WR ? (uint32_t)CLOSED_IN << OUT
+                                                          : (uint32_t)CLOSED_BOTH;
         }
     }
 }
@@ -204,6 +293,8 @@ static int open_(struct poise *queue)
     }
     all_sets = set;
     poise__bridge_dropped = dropped;
+    poise__heard = heard;
+    poise__heard_shutdown = heard_shutdown;
     return 0;
 }
 
@@ -227,10 +318,7 @@ static void close_(struct poise *queue)
 static bool wanted(const struct slot *slot, int direction)
 {
     uint32_t armed = queue_armed(slot);
-    if (slot->source.kind == KIND_POLLABLE) {
-        return direction == IN && armed != 0;
-    }
-    return (armed & (direction == IN ? POISE_READABLE : POISE_WRITABLE)) != 0;
+    return (armed & bits_of(slot, (uint32_t)direction)) != 0;
 }
 
 static int arm(struct poise *queue, uint32_t index, enum arm why)
@@ -259,6 +347,8 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
             return -EBADF;
         } else if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {
             return ALWAYS_READY;
+        } else {
+            entry->flags |= S_ISSOCK(status.st_mode) ? SOCKET : 0;
         }
     }
     bool warm = why == ARM_WATCH || !set->crowd.heat[index].listed; /* whoever watches it expects something */
@@ -291,7 +381,9 @@ static int error_of(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : 0;
 }
 
-/* Captures what stands behind a source now. It stays loose if a direction that is wanted has no handle (trap 7). */
+/* Captures what stands behind a source now. It stays loose if a direction that it is watched for has no handle (trap 7).
+ * An edge that was reported is captured, too: what the program hears of its stream arms it again, and so does another
+ * stream in its place. */
 static void capture(struct poise *queue, uint32_t index)
 {
     struct set *set = set_of(queue);
@@ -313,11 +405,11 @@ static void capture(struct poise *queue, uint32_t index)
         remove_handle(set, index * 2 + IN);
         remove_handle(set, index * 2 + OUT);
     }
-    entry->flags &= LOOSE;
+    entry->flags &= LOOSE | HEARD;
     for (int direction = IN; direction <= OUT; direction++) {
         uint32_t place = index * 2 + (uint32_t)direction;
         int32_t handle = 0;
-        if (!wanted(slot, direction)) {
+        if (!(slot->interest & bits_of(slot, (uint32_t)direction)) || (slot->state & SLOT_DISARMED)) {
             continue; /* a handle from before stays valid until libc drops it */
         }
         int result = poise__bridge_capture(slot->source.id, direction == IN ? POLLIN : POLLOUT, &handle);
@@ -333,9 +425,12 @@ static void capture(struct poise *queue, uint32_t index)
         if (result == CAPTURE_HANDLE) {
             if (entry->handle[direction] == 0) {
                 put_handle(set, place, handle);
+                forget_heard(entry, direction);
+                poise__again(queue, index, bits_of(slot, (uint32_t)direction));
             }
         } else {
-            entry->flags |= result == CAPTURE_READY ? (uint32_t)READY_IN << direction : 0;
+            bool ready = result == CAPTURE_READY && wanted(slot, direction);
+            entry->flags |= ready ? (uint32_t)READY_IN << direction : 0;
             look_again(set, index);
         }
     }
@@ -384,10 +479,7 @@ static uint32_t finish_connect(struct poise *queue, uint32_t index, int32_t hand
             return DIRECTIONS;
         }
     } /* else the program's own poll(2) has finished it */
-    for (int direction = IN; direction <= OUT; direction++) {
-        remove_handle(set, index * 2 + (uint32_t)direction);
-    }
-    look_again(set, index);
+    capture(queue, index); /* now: later, its streams would arm the edge that is about to be reported */
     return (found & POLLIN ? (uint32_t)POISE_READABLE : 0) | (found & POLLOUT ? (uint32_t)POISE_WRITABLE : 0);
 }
 
@@ -400,7 +492,7 @@ static bool report(struct poise *queue, uint32_t index)
     bool in = entry->flags & FOUND_IN;
     bool out = entry->flags & FOUND_IN << OUT;
     uint32_t ready = (in ? (uint32_t)POISE_READABLE : 0) | (out ? (uint32_t)POISE_WRITABLE : 0);
-    entry->flags &= ~(uint32_t)FOUND;
+    entry->flags &= ~(uint32_t)(FOUND | LOOKED);
     if (slot->source.kind == KIND_POLLABLE) {
         ready = DIRECTIONS;
     } else if (entry->flags & (CONNECTING | AT_ONCE)) {
@@ -410,8 +502,12 @@ static bool report(struct poise *queue, uint32_t index)
         int error = error_of(slot->source.id);
         if (error != 0 && error != EINPROGRESS) {
             queue_error(queue, index, error);
-            ready |= DIRECTIONS | POISE_ERROR;
+            ready |= DIRECTIONS | POISE_ERROR | POISE_READ_CLOSED | POISE_WRITE_CLOSED;
         }
+    } else {
+        ready |= (entry->flags & CLOSED_IN ? (uint32_t)POISE_READ_CLOSED : 0) |
+                 (entry->flags & CLOSED_IN << OUT ? (uint32_t)POISE_WRITE_CLOSED : 0) |
+                 (entry->flags & FAILED ? (uint32_t)POISE_ERROR : 0);
     }
     return poise__ready(queue, index, slot->generation, ready) > 0;
 }

@@ -3,13 +3,12 @@
  * Host calls under names of our own (an import may be declared as often as one likes), and poll without allocation.
  *
  * The host returns list<u32> by calling the component's cabi_import_realloc if it exports one, else cabi_realloc. Ours
- * hands out the caller's buffer while a poll of ours is under way. It is weak: a program with a cabi_import_realloc of
+ * hands out the buffer that was lent for a call of ours (poise__host_lend). It is weak: a program with a cabi_import_realloc of
  * its own keeps that, and the result is then what that one allocated, to be freed here. The rules: no import may be
  * called in it, it is asked for a size of 0, too, and nothing else may get the buffer afterwards.
  */
 #include "host.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,20 +25,27 @@ extern void *cabi_realloc(void *block, size_t old, size_t align, size_t size); /
 struct host_calls poise__host_calls;
 
 static struct {
-    bool armed;
-    void *buffer;
-    size_t size;
-} result_buffer;
+    void *buffer; /* NULL: none */
+    size_t size, align;
+} lent;
 
 __attribute__((__weak__, __export_name__("cabi_import_realloc"))) void *cabi_import_realloc(void *block, size_t old,
                                                                                             size_t align, size_t size);
 void *cabi_import_realloc(void *block, size_t old, size_t align, size_t size)
 {
-    if (result_buffer.armed && block == NULL && align == sizeof(uint32_t) && size <= result_buffer.size) {
-        result_buffer.armed = false;
-        return result_buffer.buffer;
+    if (lent.buffer != NULL && block == NULL && align == lent.align && size <= lent.size) {
+        void *buffer = lent.buffer;
+        lent.buffer = NULL;
+        return buffer;
     }
     return cabi_realloc(block, old, align, size);
+}
+
+void poise__host_lend(void *buffer, size_t size, size_t align)
+{
+    lent.buffer = buffer;
+    lent.size = size;
+    lent.align = align;
 }
 
 void poise__host_poll_raw(const int32_t *handles, size_t n, struct host_list *result)
@@ -51,11 +57,9 @@ void poise__host_poll_raw(const int32_t *handles, size_t n, struct host_list *re
 static uint32_t poll_into(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t room)
 {
     struct host_list result;
-    result_buffer.buffer = ready;
-    result_buffer.size = room * sizeof *ready;
-    result_buffer.armed = true;
+    poise__host_lend(ready, room * sizeof *ready, sizeof *ready);
     poise__import_poll(handles, n, &result);
-    result_buffer.armed = false;
+    poise__host_lend(NULL, 0, 0);
     uint32_t found = result.n < room ? result.n : room;
     if (result.items != ready) {
         poise__host_calls.allocations++;

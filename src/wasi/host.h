@@ -13,6 +13,7 @@ struct host_list { /* list<u32> as the canonical ABI returns it */
 /* How often each call was made: the tests look at it. */
 extern struct host_calls {
     uint64_t polls, yields, subscribes, drops, allocations;
+    uint64_t heard, looks; /* hear.c: subscribes that others made; reads behind a part */
 } poise__host_calls;
 
 /* wasi:io/poll.poll as it is. The list must not be empty; the result comes from the program's allocator. */
@@ -20,6 +21,9 @@ void poise__host_poll_raw(const int32_t *handles, size_t n, struct host_list *re
 
 /* The same, with the result in a buffer of ours: the positions of what is ready. Returns how many (at most room). */
 uint32_t poise__host_poll(const int32_t *handles, uint32_t n, uint32_t *ready, uint32_t room);
+
+/* Where the list goes that the next host call returns, if it fits. NULL ends that. */
+void poise__host_lend(void *buffer, size_t size, size_t align);
 
 int32_t poise__host_instant(uint64_t deadline_ns); /* a pollable that is ready at that moment; the caller drops it */
 

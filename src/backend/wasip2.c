@@ -57,13 +57,15 @@ enum entry_flags {
     GONE = 1 << 4,       /* a pollable that was dropped while it was watched */
     FOUND_IN = 1 << 5,   /* the host says that it is ready: FOUND_IN << direction */
     SOCKET = 1 << 7,     /* not standard input, whose reads are not ours to add to */
-    LOOKED = 1 << 8,     /* since its last event we have looked behind a read, and there was nothing */
-    DRAINS = 1 << 9,     /* its program does so itself */
+    PART = 1 << 8,       /* the last read took a part, and nobody has looked behind it, */
+    TRIED = 1 << 9,      /* and then there was an event */
     CLOSED_IN = 1 << 10, /* an operation has said so: CLOSED_IN << direction */
     FAILED = 1 << 12,    /* the next read says why */
+    LOOK = 1 << 16,      /* and the bits above: behind how many reads to look */
 };
+enum { LOOKS = 31 * LOOK };
 enum { AT_ONCE = READY_IN | READY_IN << OUT, FOUND = FOUND_IN | FOUND_IN << OUT };
-enum { CLOSED_BOTH = CLOSED_IN | CLOSED_IN << OUT, HEARD = SOCKET | LOOKED | DRAINS | CLOSED_BOTH | FAILED };
+enum { CLOSED_BOTH = CLOSED_IN | CLOSED_IN << OUT, HEARD = SOCKET | PART | TRIED | CLOSED_BOTH | FAILED | LOOKS };
 
 struct entry {         /* beside the slot of the same number */
     int32_t handle[2]; /* 0: none */
@@ -140,7 +142,7 @@ static void look_again(struct set *set, uint32_t slot)
 /* The stream of one direction is another now, or none. */
 static void forget_heard(struct entry *entry, int direction)
 {
-    entry->flags &= ~((uint32_t)CLOSED_IN << direction | (direction == IN ? LOOKED | DRAINS | FAILED : 0));
+    entry->flags &= ~((uint32_t)CLOSED_IN << direction | (direction == IN ? PART | TRIED | FAILED | LOOKS : 0));
 }
 
 /* The drop hook: libc drops a handle, of a descriptor that was closed or that changed. */
@@ -172,27 +174,39 @@ static uint32_t bits_of(const struct slot *slot, uint32_t direction)
     return direction == IN ? POISE_READABLE : POISE_WRITABLE;
 }
 
-/* Returns whether it is worth a look behind a part: not if the program looks itself. */
+/* A read took a part. The stream goes on being ready, so the next wait ends at once: for nothing if no more has come,
+ * and then it is better to look behind the reads that follow. If more has come, as in a ping-pong, a look only costs: it
+ * found nothing, and the host has to hear from its reactor of what came a moment later (a third more for each event). So
+ * we go by what became of the last wait that came without a look, and after 31 looks we try one more. */
+static bool look_behind(struct entry *entry)
+{
+    if (entry->flags & LOOKS) {
+        entry->flags -= LOOK;
+        return true;
+    }
+    entry->flags |= PART;
+    return false;
+}
+
+/* Returns whether to look behind a part. */
 static bool heard_of(struct set *set, uint32_t place, enum heard what)
 {
     struct entry *entry = &set->entries[place / 2];
     const struct slot *slot = &set->queue->slots[place / 2];
-    bool input = place % 2 == IN;
-    switch (what) {
-    case HEARD_ALL: entry->flags |= LOOKED; return false;
-    case HEARD_CLOSED:
+    uint32_t direction = place % 2;
+    if (what == HEARD_CLOSED || what == HEARD_FAILED) {
         entry->flags &= ~(uint32_t)FAILED;
-        entry->flags |= (uint32_t)CLOSED_IN << place % 2;
+        entry->flags |= (uint32_t)CLOSED_IN << direction | (what == HEARD_FAILED ? FAILED : 0);
         return false;
-    case HEARD_FAILED: entry->flags |= FAILED | CLOSED_IN; return false;
-    case HEARD_EMPTY:
-    case HEARD_PART: break;
     }
-    if (input && (entry->flags & LOOKED)) { /* it reads on, without an event */
-        entry->flags |= DRAINS;
+    poise__again(set->queue, place / 2, bits_of(slot, direction));
+    if (direction == OUT) {
+        return false;
     }
-    poise__again(set->queue, place / 2, bits_of(slot, place % 2));
-    return input && (entry->flags & (SOCKET | DRAINS)) == SOCKET && (slot->interest & POISE_READABLE);
+    entry->flags |= what == HEARD_EMPTY && (entry->flags & TRIED) ? LOOKS : 0;
+    entry->flags &= ~(uint32_t)(PART | TRIED);
+    bool watched = (entry->flags & SOCKET) && (slot->interest & POISE_READABLE);
+    return what == HEARD_PART && watched && look_behind(entry);
 }
 
 /* Without memory to tell whose stream it was, everyone's edges are armed: spurious events at worst. */
@@ -207,7 +221,7 @@ static void heard_of_someone(const struct set *set)
 
 static bool heard(int32_t pollable, enum heard what)
 {
-    bool worth_a_look = false;
+    bool look = false;
     for (struct set *set = all_sets; set != NULL; set = set->next) {
         if (pollable == 0) {
             if (what == HEARD_EMPTY || what == HEARD_PART) {
@@ -218,11 +232,11 @@ static bool heard(int32_t pollable, enum heard what)
         uint32_t place = set->capacity != 0 ? *bucket_of(set, pollable) : NONE;
         for (; place != NONE; place = set->entries[place / 2].chain[place % 2]) {
             if (set->entries[place / 2].handle[place % 2] == pollable) {
-                worth_a_look |= heard_of(set, place, what);
+                look |= heard_of(set, place, what);
             }
         }
     }
-    return worth_a_look;
+    return look;
 }
 
 static void heard_shutdown(int fd, int how)
@@ -492,7 +506,8 @@ static bool report(struct poise *queue, uint32_t index)
     bool in = entry->flags & FOUND_IN;
     bool out = entry->flags & FOUND_IN << OUT;
     uint32_t ready = (in ? (uint32_t)POISE_READABLE : 0) | (out ? (uint32_t)POISE_WRITABLE : 0);
-    entry->flags &= ~(uint32_t)(FOUND | LOOKED);
+    entry->flags |= in && (entry->flags & PART) ? TRIED : 0;
+    entry->flags &= ~(uint32_t)(FOUND | PART);
     if (slot->source.kind == KIND_POLLABLE) {
         ready = DIRECTIONS;
     } else if (entry->flags & (CONNECTING | AT_ONCE)) {

@@ -12,9 +12,9 @@
  * as anybody can know them: no host tells them without a read or a write.
  *
  * One thing more: after a read that takes all there is, a host's stream stays ready until another read has found
- * nothing, so that level mode would see two waits for each event. So behind a read that returns less than it was asked
- * for, and whose program does not itself go on to read, we look for one byte more. If there is one, it is added to what
- * was read; no byte is ever kept back. (A host call more for each read, a wait and a read that finds nothing less.)
+ * nothing, so that level mode sees two waits for each event. So behind a read that returned less than it was asked for
+ * we look for one byte more, where the backend thinks that it saves a wait. If there is one, it is added to what was
+ * read; no byte is ever kept back.
  *
  * The definitions are weak: a program may have its own, and then says EAGAIN with poise_again. libc refers to all of
  * them, but what a program does not call is not linked, and not imported.
@@ -219,9 +219,6 @@ static void look_behind(int32_t stream, struct read_result *result)
         free(more.is.list.bytes);
     }
     result->is.list.n += more.is.list.n;
-    if (more.is.list.n == 0) {
-        (void)tell(INPUT, stream, HEARD_ALL);
-    }
 }
 
 void INSTEAD(streams_method_input_stream_read)(int32_t stream, int64_t n, uint8_t *returned);

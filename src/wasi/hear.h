@@ -8,12 +8,12 @@
 enum heard {
     HEARD_EMPTY,  /* an operation found nothing, or no room: EAGAIN */
     HEARD_PART,   /* one did less than it was asked to: the program may stop here, and wait */
-    HEARD_ALL,    /* we have looked behind that part: it was all there is */
     HEARD_CLOSED, /* no more will come, or be taken */
     HEARD_FAILED, /* the same, and the next read says why */
 };
 
-/* Called with the pollable of the stream, or 0: it is unknown, and there was a time without memory. Returns whether it is worth a look what is behind a part. */
+/* Called with the pollable of the stream, or 0: it is unknown, and there was a time without memory. Returns whether to look
+ * what is behind a part. */
 extern bool (*poise__heard)(int32_t pollable, enum heard what);
 
 /* There was no memory to note a pollable: from then on, what is heard of an unknown stream may concern anyone. */

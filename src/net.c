@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * Non-blocking sockets: include/poise/net.h says what each call promises, net_platform.h where the systems differ. */
-#include <poise/net.h>
-
-#include "net_platform.h"
+#include "net.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-enum { DEFAULT_BACKLOG = 128 };
 
 /* ---- addresses --------------------------------------------------------------------------------------------------- */
 
-/* Structures are copied in and out, not pointed into: a sockaddr_storage is no sockaddr_in to the compiler. */
 static struct sockaddr_in as_ipv4(const poise_address *address)
 {
     struct sockaddr_in ipv4;
@@ -31,22 +25,6 @@ static struct sockaddr_in6 as_ipv6(const poise_address *address)
     memcpy(&ipv6, &address->storage, sizeof ipv6);
     return ipv6;
 }
-
-static int family_of(const poise_address *address)
-{
-    return address != NULL && address->length != 0 ? address->storage.ss_family : AF_UNSPEC;
-}
-
-static void set_none(poise_address *address) { memset(address, 0, sizeof *address); }
-
-static void set(poise_address *address, const void *from, size_t length)
-{
-    set_none(address);
-    memcpy(&address->storage, from, length);
-    address->length = (socklen_t)length;
-}
-
-static struct sockaddr *where(const poise_address *address) { return (struct sockaddr *)&address->storage; }
 
 /* "fe80::1%2": the number behind the %, 0 if there is none. False: something else is behind it. */
 static bool split_zone(char *literal, uint32_t *zone)
@@ -94,11 +72,15 @@ int poise_address_from(poise_address *address, const struct sockaddr *from, sock
     if (address == NULL)
         return -EINVAL;
     set_none(address);
-    if (from == NULL || length < sizeof(struct sockaddr))
+    if (from == NULL || length < offsetof(struct sockaddr, sa_family) + sizeof from->sa_family)
         return -EINVAL;
-    if (from->sa_family != AF_INET && from->sa_family != AF_INET6)
-        return -EAFNOSUPPORT;
-    size_t needed = from->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    size_t needed;
+    switch (from->sa_family) {
+    case AF_INET: needed = sizeof(struct sockaddr_in); break;
+    case AF_INET6: needed = sizeof(struct sockaddr_in6); break;
+    case AF_UNIX: return poise__unix_from(address, from, length);
+    default: return -EAFNOSUPPORT;
+    }
     if (length < needed)
         return -EINVAL;
     set(address, from, needed);
@@ -122,6 +104,8 @@ int poise_address_format(const poise_address *address, char *text, size_t size)
             snprintf(zone, sizeof zone, "%%%lu", (unsigned long)ipv6.sin6_scope_id);
         inet_ntop(AF_INET6, &ipv6.sin6_addr, literal, sizeof literal);
         snprintf(whole, sizeof whole, "[%s%s]:%u", literal, zone, ntohs(ipv6.sin6_port));
+    } else if (family_of(address) == AF_UNIX) {
+        poise__unix_format(address, whole);
     }
     size_t length = strlen(whole);
     if (length >= size) {
@@ -155,15 +139,18 @@ bool poise_address_equal(const poise_address *a, const poise_address *b)
         return x.sin6_port == y.sin6_port && x.sin6_scope_id == y.sin6_scope_id &&
                memcmp(&x.sin6_addr, &y.sin6_addr, sizeof x.sin6_addr) == 0;
     }
-    return true;
+    return family_of(a) != AF_UNIX || poise__unix_equal(a, b);
 }
 
-/* What getsockname, getpeername, accept4 and recvfrom filled in. A length of 0 or another family: no address. */
+/* What getsockname, getpeername, accept4 and recvfrom filled in. A length of 0, another family, or a Unix socket
+ * without a name: no address. */
 static void filled_in(poise_address *address)
 {
     int family = family_of(address);
-    if (family != AF_INET && family != AF_INET6)
-        set_none(address);
+    if (family == AF_INET || family == AF_INET6)
+        return;
+    poise_address raw = *address;
+    (void)poise_address_from(address, where(&raw), raw.length);
 }
 
 static void make_room(poise_address *address)
@@ -196,18 +183,14 @@ int poise_peer_address(int fd, poise_address *address) { return ask_address(fd, 
 
 /* ---- TCP --------------------------------------------------------------------------------------------------------- */
 
-static int closed(int fd, int error)
-{
-    close(fd);
-    return -error;
-}
-
 /* A socket for this kind of address, IPv6 apart from IPv4. */
 static int open_socket(const poise_address *address, int type)
 {
     int family = family_of(address);
     if (family == AF_UNSPEC)
         return -EINVAL;
+    if (family == AF_UNIX)
+        return -EAFNOSUPPORT;
     int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
@@ -283,7 +266,7 @@ static int ask_result(int fd)
 {
     int error = 0;
     socklen_t length = sizeof error;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+    if (ask_option(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
         return -errno;
     if (error != 0)
         return -error; /* WASI: EINPROGRESS, too */
@@ -388,4 +371,10 @@ ptrdiff_t poise_recv_from(int fd, void *bytes, size_t size, poise_address *from)
     return n;
 }
 
-int poise_shutdown(int fd, int how) { return shutdown(fd, how) < 0 ? -errno : 0; }
+int poise_shutdown(int fd, int how)
+{
+    if (shutdown(fd, how) < 0)
+        return -errno;
+    tell_shutdown(fd, how);
+    return 0;
+}

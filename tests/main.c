@@ -1,10 +1,11 @@
 /* Runs the tests, and holds what they share. See test.h.
  *
- * usage: tests [--backend B] [--scale PERCENT] [--peer PORT] [--host HOST] [--feeder] [--list] [--from NAME] [--skip
- * NAME] [NAME...]
+ * usage: tests [--backend B] [--scale PERCENT] [--peer PORT] [--host HOST] [--feeder] [--wrong] [--list] [--from NAME]
+ *              [--skip NAME] [NAME...]
  *
  * NAME is a group (G5), a test (stale_after_unwatch) or both (G5.stale_after_unwatch). --feeder says that whoever reads
- * the output writes "x\n" to standard input for each line "feed". The lines "run G5 name" and what follows are read by
+ * the output writes "x\n" to standard input for each line "feed". --wrong negates what each test of mio's is about
+ * (POINT in mio/kit.h), so that all of them must fail. The lines "run G5 name" and what follows are read by
  * tests/run.py, which goes on with the next test where a program has crashed.
  */
 #ifndef _GNU_SOURCE
@@ -44,7 +45,7 @@
 #endif
 
 const char *test_backend;
-bool test_over;
+bool test_over, test_wrong;
 
 static struct test *tests;
 static struct test *running;
@@ -194,10 +195,9 @@ static void raise_limits(void)
 
 static _Noreturn void usage(void)
 {
-    fprintf(
-        stderr,
-        "usage: tests [--backend B] [--scale PERCENT] [--peer PORT] [--host HOST] [--feeder] [--list] [--from NAME] "
-        "[--skip NAME] [NAME...]\n");
+    fprintf(stderr,
+            "usage: tests [--backend B] [--scale PERCENT] [--peer PORT] [--host HOST] [--feeder] [--wrong] [--list] "
+            "[--from NAME] [--skip NAME] [NAME...]\n");
     exit(2);
 }
 
@@ -213,6 +213,8 @@ int main(int argc, char **argv)
             list = true;
         else if (strcmp(argv[i], "--feeder") == 0)
             feeder = true;
+        else if (strcmp(argv[i], "--wrong") == 0)
+            test_wrong = true;
         else if (strcmp(argv[i], "--backend") == 0 && more)
             test_backend = argv[++i];
         else if (strcmp(argv[i], "--scale") == 0 && more)
@@ -480,13 +482,16 @@ static int bound(int type, uint16_t *port)
 int tcp_listen(uint16_t *port) { return bound(SOCK_STREAM, port); }
 int udp_bound(uint16_t *port) { return bound(SOCK_DGRAM, port); }
 
-int tcp_socket(void)
+static int fresh_socket(int type)
 {
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int fd = socket(AF_INET, type, 0);
     MUST(fd >= 0);
     set_nonblocking(fd);
     return fd;
 }
+
+int tcp_socket(void) { return fresh_socket(SOCK_STREAM); }
+int udp_socket(void) { return fresh_socket(SOCK_DGRAM); }
 
 int tcp_connected(uint16_t port)
 {
@@ -666,6 +671,7 @@ int tcp_listen(uint16_t *port) { (void)port, no_sockets(); }
 int udp_bound(uint16_t *port) { (void)port, no_sockets(); }
 int accept_one(int listener) { (void)listener, no_sockets(); }
 int tcp_socket(void) { no_sockets(); }
+int udp_socket(void) { no_sockets(); }
 int tcp_connect_start(uint16_t port) { (void)port, no_sockets(); }
 int tcp_connected(uint16_t port) { (void)port, no_sockets(); }
 void tcp_pair_by(int listener, uint16_t port, int fd[2]) { (void)listener, (void)port, (void)fd, no_sockets(); }

@@ -267,11 +267,8 @@ TEST(G3, armed_when_bound)
     poise *queue = open_queue();
     uint16_t port;
     poise_address any, to;
-    int from = udp_bound(&port);
+    int from = udp_bound(&port), fd = udp_socket();
     MUST(poise_address_parse(&any, "127.0.0.1", 0) == 0 && poise_address_parse(&to, "127.0.0.1", port) == 0);
-    int fd = socket(AF_INET, SOCK_DGRAM, 0);
-    MUST(fd >= 0);
-    set_nonblocking(fd);
     CHECK_INT(poise_watch(queue, poise_fd(fd), BOTH | EDGE, &fd), 0);
     CHECK(wait_for_bits(queue, &fd, OUT) != 0);
     ptrdiff_t sent = poise_send_to(fd, "x", 1, &to);

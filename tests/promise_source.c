@@ -827,6 +827,8 @@ TEST(G15, refused_connect)
         CHECK_INT(got & BOTH, asked);
         if (!on_wasi() || backend_is("wasip2")) /* what is told where it can be known */
             CHECK(failed.ready & POISE_ERROR);
+        if (!on_wasi()) /* nobody is there: whichever direction was asked for */
+            CHECK_INT(failed.ready & HINTS, HINTS);
         CHECK(failed.result == 0 || failed.result == -ECONNREFUSED);
         if (backend_is("wasip2"))
             CHECK_INT(failed.result, -ECONNREFUSED);
@@ -843,6 +845,26 @@ TEST(G15, refused_connect)
         close(fd);
     }
 }
+
+#ifndef __wasi__
+/* To the kernel it is hung up; but nothing has been closed, and it may be connected yet. */
+TEST(G15, unconnected_is_not_closed)
+{
+    static const uint32_t interests[] = { OUT, BOTH, IN };
+    int fd[2] = { tcp_socket(), socket(AF_UNIX, SOCK_STREAM, 0) };
+    MUST(fd[1] >= 0);
+    poise *queue = open_queue();
+    for (int i = 0; i < 2; i++)
+        for (size_t k = 0; k < sizeof interests / sizeof interests[0]; k++) {
+            CHECK_INT(poise_watch(queue, poise_fd(fd[i]), interests[k], &fd[i]), 0);
+            CHECK_INT(wait_for(queue, &fd[i]) & (BOTH | HINTS), interests[k]);
+            CHECK_INT(poise_unwatch(queue, poise_fd(fd[i])), 0);
+        }
+    poise_close(queue);
+    close(fd[0]);
+    close(fd[1]);
+}
+#endif
 
 TEST(G15, own_shutdown)
 {

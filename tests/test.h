@@ -111,6 +111,7 @@ _Noreturn void test_broken(const char *file, int line, const char *format, ...) 
 /* ---- where the tests run -------------------------------------------------------------------------------------- */
 
 extern const char *test_backend; /* --backend */
+extern bool test_wrong;          /* --wrong: what a POINT (mio/kit.h) says is negated */
 
 static inline bool on_wasi(void)
 {
@@ -187,6 +188,7 @@ int accept_one(int listener);                             /* -1: there is none n
 int tcp_socket(void);                                     /* unconnected, non-blocking */
 int tcp_connected(uint16_t port);                         /* connected, non-blocking; -1: no descriptor is left */
 int tcp_connect_start(uint16_t port);                     /* a non-blocking connect that may be under way */
+int udp_socket(void);                                     /* unbound, non-blocking */
 int udp_bound(uint16_t *port);                            /* non-blocking, on 127.0.0.1 */
 void set_nonblocking(int fd);
 void send_bytes(int fd, size_t n); /* n bytes, waiting for room with poll(2) */

@@ -85,14 +85,6 @@ static int connect_loopback(int fd, uint16_t port)
     return connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
 }
 
-static int udp_socket(void)
-{
-    int fd = socket(AF_INET, SOCK_DGRAM, 0);
-    MUST(fd >= 0);
-    set_nonblocking(fd);
-    return fd;
-}
-
 /* From a bound socket. */
 static void datagram(int fd, uint16_t port)
 {

@@ -6,15 +6,15 @@
  * They are plain descriptors; setsockopt, read, write and the like go on working.
  *
  * A call that can fail returns a negative errno value, as given; errno itself is unspecified afterwards. No call
- * blocks, raises SIGPIPE (G20) or returns -EINTR. -EAGAIN means: wait with poise_wait (in edge mode after
- * poise_again). All calls may be used from any thread, on one descriptor at the same time, too, where the kernel
- * allows that (Linux does).
+ * blocks, raises SIGPIPE (G20) or returns -EINTR. -EAGAIN means: wait with poise_wait (in edge mode, on the backend
+ * poll, after poise_again). All calls may be used from any thread, on one descriptor at the same time, too, where the
+ * kernel allows that (Linux does).
  * -EBADF (not open) and -ENOTSOCK (no socket) can come from every call with a descriptor, -EINVAL from a NULL address.
  *
- * Platforms: IPv4 and IPv6 on Linux and under WASI 0.2, where the host must allow it (wasmtime run -S inherit-network;
- * else -EACCES). WASI 0.1 can't make sockets: there accept, send, recv and shutdown work on what the host has opened,
- * and every other call that needs a socket is -ENOTSUP (connect_result: -ENOPROTOOPT).
- * Sources: socket(7), tcp(7), ip(7), ipv6(7) and the pages named below; POSIX.1-2017; wasi:sockets@0.2.0 and
+ * Platforms: IPv4 and IPv6 on Linux and under WASI 0.2; Unix sockets and pipes natively alone. A WASI host must allow
+ * sockets (wasmtime run -S inherit-network; else -EACCES). WASI 0.1 can't make any: there accept, send, recv and
+ * shutdown work on what the host has opened, and every other call that needs a socket is -ENOTSUP.
+ * Sources: socket(7), tcp(7), ip(7), ipv6(7), unix(7) and the pages named below; POSIX.1-2017; wasi:sockets@0.2.0 and
  * wasi-libc.
  */
 #ifndef POISE_NET_H
@@ -32,34 +32,37 @@ extern "C" {
 
 /* ---- addresses --------------------------------------------------------------------------------------------------- */
 
-/* An IPv4 or IPv6 address with its port: a value, to be copied. length 0: no address. The fields may be given to
- * bind(2) and the like: (struct sockaddr *)&address.storage, address.length. */
+/* An IPv4 or IPv6 address with its port, or a Unix socket's name: a value, to be copied. length 0: no address. The
+ * fields may be given to bind(2) and the like: (struct sockaddr *)&address.storage, address.length. */
 typedef struct poise_address {
     struct sockaddr_storage storage;
     socklen_t length;
 } poise_address;
 
-#define POISE_ADDRESS_TEXT 72 /* room enough for poise_address_format, with the terminating zero */
+#define POISE_ADDRESS_TEXT 120 /* room enough for poise_address_format, with the terminating zero */
 
 /* From text: an IPv4 or IPv6 literal ("127.0.0.1", "::1", "fe80::1%2" with the number of an interface; "0.0.0.0" and
  * "::" mean any), and a port in host order (0: any free one). Names are not looked up. -EINVAL: neither, or NULL.
  * Afterwards the address is that, or has length 0. */
 POISE_API int poise_address_parse(poise_address *address, const char *text, uint16_t port);
 
-/* From a socket address of the C library (getaddrinfo gives such). -EAFNOSUPPORT: neither IPv4 nor IPv6; -EINVAL:
- * `length` is too short for the family, or NULL. Afterwards the address is that, or has length 0. */
+/* From a socket address of the C library (getaddrinfo gives such). -EAFNOSUPPORT: neither IPv4 nor IPv6 nor (natively)
+ * a Unix socket's; -EINVAL: `length` is too short for the family, a Unix socket without a name, or NULL; -ENAMETOOLONG.
+ * Afterwards the address is that, or has length 0. */
 POISE_API int poise_address_from(poise_address *address, const struct sockaddr *from, socklen_t length);
 
-/* To text: "127.0.0.1:80", "[::1]:80", "[fe80::1%2]:80", or "-" for no address. Returns its length without the zero.
+/* To text: "127.0.0.1:80", "[::1]:80", "[fe80::1%2]:80", "unix:/run/x", or "-" for no address; each zero byte of an
+ * abstract name is an @ ("unix:@x"). Returns its length without the zero.
  * -ENOSPC: it needs more than `size` bytes (then the text is "", if there is room for that); -EINVAL: NULL. */
 POISE_API int poise_address_format(const poise_address *address, char *text, size_t size);
 
-POISE_API uint16_t poise_address_port(const poise_address *address); /* host order; 0: no address       */
-POISE_API bool poise_address_equal(const poise_address *a, const poise_address *b); /* family, address, port, zone   */
+POISE_API uint16_t poise_address_port(const poise_address *address); /* host order; 0: no address, or a Unix socket's */
+/* Family, address, port, zone; path or name. Two that are no address are equal. */
+POISE_API bool poise_address_equal(const poise_address *a, const poise_address *b);
 
 /* The address of this end; of the other end. [getsockname(2), getpeername(2)] Afterwards the address is that, or has
- * length 0. -ENOTCONN (peer): not connected, or not yet, or the connection was reset. -EINVAL (local, WASI): not bound
- * yet. */
+ * length 0 (without an error: a Unix socket that has no name). -ENOTCONN (peer): not connected, or not yet, or the
+ * connection was reset. -EINVAL (local, WASI): not bound yet. */
 POISE_API int poise_local_address(int fd, poise_address *address);
 POISE_API int poise_peer_address(int fd, poise_address *address);
 
@@ -153,6 +156,79 @@ POISE_API ptrdiff_t poise_recv_from(int fd, void *bytes, size_t size, poise_addr
  * does not wait"). A close with bytes unread resets the connection: to be sure that everything arrives, shut down
  * SHUT_WR, receive until 0, and then do so. */
 POISE_API int poise_shutdown(int fd, int how);
+
+/* ---- on one machine: natively alone ------------------------------------------------------------------------------ */
+
+/* A Unix socket's address: a path (length 0: up to its zero; else so many bytes, none of them zero), or, on Linux
+ * alone, an abstract name (length > 0, and the first byte is zero; the name is in no folder, and is gone with its
+ * sockets). Up to 108 bytes: -ENAMETOOLONG. -EINVAL: NULL, empty, or a zero within a path. WASI: -EAFNOSUPPORT.
+ * Afterwards the address is that, or has length 0. [unix(7)] */
+POISE_API int poise_address_unix(poise_address *address, const char *path, size_t length);
+
+/* That path (with a zero behind it) or name, and in *length (may be NULL) how many bytes it has. It points into the
+ * address. NULL: no Unix socket's address. */
+POISE_API const char *poise_address_path(const poise_address *address, size_t *length);
+
+/* Opens a Unix socket that listens at this address, and returns it. Accept with poise_tcp_accept: its peer has length
+ * 0, unless that has bound a name. backlog: as for poise_tcp_listen. The path stays when the socket is closed:
+ * unlink(2) it; until then -EADDRINUSE. -EACCES, -ENOENT, -ENOTDIR, -ELOOP, -EROFS, -ENAMETOOLONG: the path; -EMFILE,
+ * -ENFILE, -ENOMEM; -EAFNOSUPPORT: another kind of address, or WASI; -EINVAL: an address of length 0. [unix(7),
+ * bind(2), listen(2)] */
+POISE_API int poise_unix_listen(const poise_address *local, int backlog);
+
+/* Connects at once, and returns the socket; poise_send, _recv and _shutdown are as for TCP. -EAGAIN: the listener's
+ * backlog is full, and there is no socket: try again after a while, as no event tells. -ECONNREFUSED: nobody listens
+ * there; -EPROTOTYPE: a datagram socket does; else as poise_unix_listen. [unix(7), connect(2)] */
+POISE_API int poise_unix_connect(const poise_address *peer);
+
+/* Opens a Unix socket for datagrams, with this address or without one (NULL), and returns it. Datagrams arrive whole
+ * and in order, or -EAGAIN says that the peer's queue is full. Only of a connected socket (poise_udp_connect) does
+ * POISE_WRITABLE mean that this queue has room: with poise_send_to alone it is reported all the same. poise_recv_from:
+ * the sender has length 0 if it has no name. poise_send_to, poise_udp_connect, poise_send: -ENOENT, -EACCES and so on,
+ * the path; -ECONNREFUSED, nobody there any more; -EPROTOTYPE, no datagram socket; -EPERM, it is connected to another
+ * one. Errors: those of poise_unix_listen. [unix(7), send(2)] */
+POISE_API int poise_unix_bind(const poise_address *local);
+
+/* Two Unix sockets, connected with each other. type: SOCK_STREAM, SOCK_DGRAM. -EINVAL: another, or NULL; -EMFILE,
+ * -ENFILE, -ENOMEM; WASI: -ENOTSUP. On failure both are -1. [socketpair(2)] */
+POISE_API int poise_pair(int fd[2], int type);
+
+/* A pipe: fd[0] reads, fd[1] writes; by read(2) and write(2), as it is no socket: write raises SIGPIPE when nobody can
+ * read it any more. -EMFILE, -ENFILE; -EINVAL: NULL; WASI: -ENOTSUP. On failure both are -1. [pipe2(2), pipe(7)] */
+POISE_API int poise_pipe(int fd[2]);
+
+/* ---- options ----------------------------------------------------------------------------------------------------- */
+
+/* Those that mean the same everywhere; setsockopt(2) has more. What is no socket at all is -ENOPROTOOPT under WASI.
+ * There the hops and keep-alive are -EINPROGRESS while a TCP socket connects, and the reason after that has failed
+ * (wasi-libc would end the program, tests/reproducers/option_while_connecting.c). Natively an option can be set at
+ * any time. */
+
+/* How many hops a packet may take: IPv4's TTL, IPv6's hop limit, 1..255. An accepted socket begins with its listener's,
+ * as with the other options here. -EINVAL: not 1..255; -EAFNOSUPPORT: neither IPv4 nor IPv6. [ip(7) IP_TTL, ipv6(7)
+ * IPV6_UNICAST_HOPS; wasi:sockets hop-limit, unicast-hop-limit] */
+POISE_API int poise_hop_limit(int fd);
+POISE_API int poise_set_hop_limit(int fd, int hops);
+
+/* Whether small pieces are sent at once, not gathered while an answer is awaited: 0, 1; at first 0. -ENOPROTOOPT,
+ * -EOPNOTSUPP: no TCP socket. Under WASI libc remembers it, and no host is asked. [tcp(7) TCP_NODELAY] */
+POISE_API int poise_tcp_no_delay(int fd);
+POISE_API int poise_tcp_set_no_delay(int fd, bool on);
+
+/* Asks a silent peer after idle_s seconds whether it is there, then every interval_s seconds, and gives the connection
+ * up after so many `probes` without an answer (poise_recv: -ETIMEDOUT or the like). idle_s 0: no longer, and the others
+ * do not count. interval_s, probes 0: as it is (at first the system's: Linux 75 s, 9). -EINVAL: more than 32767 seconds
+ * or 127 probes; -ENOPROTOOPT, -EOPNOTSUPP: no TCP socket. [socket(7) SO_KEEPALIVE, tcp(7) TCP_KEEPIDLE, TCP_KEEPINTVL,
+ * TCP_KEEPCNT; wasi:sockets/tcp keep-alive-...] */
+POISE_API int poise_tcp_set_keep_alive(int fd, unsigned idle_s, unsigned interval_s, unsigned probes);
+
+/* Whether it asks: 0, 1; and the three numbers (any may be NULL), which are there in both cases. */
+POISE_API int poise_tcp_keep_alive(int fd, unsigned *idle_s, unsigned *interval_s, unsigned *probes);
+
+/* The error that the socket keeps for the next call, and takes it: 0, none, also while a connect is under way
+ * (poise_tcp_connect_result tells more); else a negative errno. Under WASI a failed connect's reason alone, and it
+ * stays. [socket(7) SO_ERROR] */
+POISE_API int poise_socket_error(int fd);
 
 #ifdef __cplusplus
 }

@@ -15,24 +15,29 @@ struct flags {
  * block.
  *
  * The hints must be true whenever they are set. A hang-up alone does not tell: an unconnected TCP socket has one, too.
- * With a read hang-up both directions of a socket are closed. On a pipe, a hang-up says that the last writer has gone,
- * and an error that the last reader has; whether it is a pipe costs an fstat, on that rare path only. */
+ * With a read hang-up both directions of a socket are closed; so they are with an error, as after a reset or a refused
+ * connect, when nobody has asked for read hang-ups (POISE_WRITABLE alone). On a pipe, a hang-up says that the last writer
+ * has gone, and an error that the last reader has. What it is costs an fstat, on that rare path only. */
+static inline uint32_t closed_hints(int fd, struct flags flags)
+{
+    const uint32_t both = POISE_READ_CLOSED | POISE_WRITE_CLOSED;
+    if (flags.read_hangup)
+        return flags.hangup ? both : (uint32_t)POISE_READ_CLOSED;
+    struct stat status;
+    if ((!flags.hangup && !flags.error) || fstat(fd, &status) != 0)
+        return 0;
+    if (S_ISFIFO(status.st_mode))
+        return (flags.hangup ? (uint32_t)POISE_READ_CLOSED : 0) | (flags.error ? (uint32_t)POISE_WRITE_CLOSED : 0);
+    return S_ISSOCK(status.st_mode) && flags.hangup && flags.error ? both : 0;
+}
+
 static inline uint32_t readiness(int fd, struct flags flags)
 {
     uint32_t ready = (flags.in || flags.read_hangup ? (uint32_t)POISE_READABLE : 0) |
                      (flags.out ? (uint32_t)POISE_WRITABLE : 0) | (flags.priority ? (uint32_t)POISE_PRIORITY : 0);
-    if (flags.read_hangup) {
-        ready |= POISE_READ_CLOSED | (flags.hangup ? (uint32_t)POISE_WRITE_CLOSED : 0);
-    }
-    if (flags.hangup || flags.error) {
+    if (flags.hangup || flags.error)
         ready |= DIRECTIONS | (flags.error ? (uint32_t)POISE_ERROR : 0);
-        struct stat status;
-        if (!flags.read_hangup && fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode)) {
-            ready |=
-                (flags.hangup ? (uint32_t)POISE_READ_CLOSED : 0) | (flags.error ? (uint32_t)POISE_WRITE_CLOSED : 0);
-        }
-    }
-    return ready;
+    return ready | closed_hints(fd, flags);
 }
 
 #endif

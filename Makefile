@@ -8,7 +8,7 @@ OPTIONS = -DPOISE_WERROR=OFF
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL = native
-.PHONY: native wasip2 wasip1 setup demo check bench install install-wasip2 install-wasip1 clean help
+.PHONY: native wasip2 wasip1 setup demo check soak bench install install-wasip2 install-wasip1 clean help
 
 native: cmake-is-there ## the native library: build/release/libpoise.a and libpoise.so (this is what `make` alone does)
 	cmake --preset release -DCMAKE_INSTALL_PREFIX:PATH="$(PREFIX)" >/dev/null
@@ -31,6 +31,13 @@ demo: setup ## one program, natively and as a component, talked to from outside:
 check: ## every test (about 20 minutes); tools/check --list names the parts, tools/check PART... runs some
 	tools/setup --tests --bench
 	tools/check
+
+soak: setup ## mio's tests 50 times in a row on each backend and host, 10 times on jco (about 6 minutes; it says how long). ROUNDS=5 does fewer
+	cmake --preset native $(OPTIONS) >/dev/null
+	+cmake --build --preset native -j $(JOBS) --target mio
+	cmake --preset wasip2 $(OPTIONS) >/dev/null
+	+cmake --build --preset wasip2 -j $(JOBS) --target mio
+	tests/mio.py --native build/native --wasip2 build/wasip2 --soak $(ROUNDS)
 
 bench: ## poise beside epoll, libev, libevent, libuv, mio and poll(2), natively and in components (an hour and a half; it says how long). TABLES=chain,echo runs some
 	tools/setup --bench

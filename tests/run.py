@@ -148,14 +148,22 @@ def run_once(column, arguments, folder):
                 column.results[running] = (result.group(1), result.group(4) or "")
 
 
-def run_column(column, names, peer_program, folder):
-    start = time.monotonic()
+def list_tests(column, names, folder):
+    """What the program has there, as (group, test), in the order in which it runs them."""
     listed = subprocess.run(column.command + column.options + ["--list"] + names, cwd=folder, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
     tests = [tuple(line.split()) for line in listed.stdout.splitlines()]
     if listed.returncode != 0 or not tests:
         column.complaints.append(f"--list gave nothing, with status {listed.returncode}")
         column.complaints += listed.stderr.splitlines()[-10:]
+    return tests
+
+
+def run_column(column, names, peer_program, folder, tests=None):
+    """tests: what list_tests gave, if that is known already."""
+    start = time.monotonic()
+    if tests is None:
+        tests = list_tests(column, names, folder)
     peer = Peer(peer_program)
     arguments = ["--feeder"] + peer.options()
     rest = tests
@@ -226,13 +234,13 @@ def order(group):
     return (0, int(group[1:]), "") if re.fullmatch(r"G\d+", group) else (1, 0, group)
 
 
-def print_table(found):
+def print_table(found, what="promise"):
     groups = sorted({group for column in found for group, _ in column.results}, key=order)
     rows = [[""] + [column.name for column in found]]
     rows += [[group] + [cell(column, group) for column in found] for group in groups]
     rows += [["sum"] + [cell(column, None) for column in found]]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    print("\npassed (failed, skipped), by promise and by backend@host:\n")
+    print(f"\npassed (failed, skipped), by {what} and by backend@host:\n")
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
 
@@ -324,9 +332,9 @@ def print_failures(found):
         print("\nfailed:\n\n" + "\n".join(lines))
 
 
-def report(found):
+def report(found, what="promise"):
     """Prints the table, the skips, the failures and the sum; returns the exit status."""
-    print_table(found)
+    print_table(found, what)
     failed = print_skips(found)
     print_failures(found)
     failed += sum(column.count("not ok") + bool(column.complaints) for column in found)
@@ -338,18 +346,19 @@ def report(found):
 def main():
     parser = parser_of(__doc__)
     parser.add_argument("--wasip1", metavar="DIR")
+    parser.add_argument("--name", default="tests", help="of the program: tests or mio (%(default)s)")
     parser.add_argument("--only", metavar="TEST", nargs="+", default=[], help="only these groups (G5) or tests")
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # what hosts inherit: fairness wants 10,000 descriptors
     resource.setrlimit(resource.RLIMIT_NOFILE, (most if most != resource.RLIM_INFINITY else 1 << 20, most))
-    peer = next((find(d, "peer") for d in (options.native,) if d), None)
+    peer = find(options.native, "peer") if options.native and options.name == "tests" else None
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "poise-test.file").write_text("some")
-        found = columns(options, folder)
+        found = columns(options, folder, options.name)
         if not found:
             parser.error("nothing to run: name at least one build folder")
         run_columns(found, options, options.only, peer, folder)
-    return report(found)
+    return report(found, "promise" if options.name == "tests" else "file")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
  *
  * A pollable (wasi:io/poll) stands for anything that a WASI 0.2 host can wait for: a name look-up, an HTTP response, a
  * clock, standard input. poise_watch takes one like a descriptor. It is ready or it is not: every direction that was
- * asked for comes out (ask for POISE_READABLE unless there is a reason not to); POISE_PRIORITY is -ENOTSUP.
+ * asked for comes out (ask for POISE_READABLE unless there is a reason not to); POISE_PRIORITY is -ENOTSUP. In edge mode
+ * poise_again arms it again, and so does an operation of its stream that finds nothing, if it goes through libc's binding.
  *
  * The handle is borrowed: poise never drops it. Call poise_unwatch before you drop it, or what owns it. A drop through
  * libc's binding (poll_pollable_drop_own) of a handle that is still watched is noticed, reported once as POISE_ERROR

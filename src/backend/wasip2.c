@@ -21,6 +21,7 @@
  *  7. bind, listen and a failed connect change what stands behind a descriptor and drop nothing. Whatever has no
  *     handle is therefore looked at again by each wait: an unbound TCP socket (not ready), an unbound UDP socket or a
  *     failed connect (ready at once).
+ *     Edges that were reported stay on that list, too: it is the new handle that arms them.
  *  8. A connect is finished by libc, in its poll. When the handle of a connecting socket is ready, the bridge tells
  *     libc so, and what libc finds is the event; the handle stays valid, and ready, so it must be captured again at
  *     once.
@@ -139,11 +140,8 @@ static void look_again(struct set *set, uint32_t slot)
     }
 }
 
-/* The stream of one direction is another now, or none. */
-static void forget_heard(struct entry *entry, int direction)
-{
-    entry->flags &= ~((uint32_t)CLOSED_IN << direction | (direction == IN ? PART | TRIED | FAILED | LOOKS : 0));
-}
+/* The streams of one source go together. */
+static void forget_heard(struct entry *entry) { entry->flags &= ~(uint32_t)(HEARD & ~SOCKET); }
 
 /* The drop hook: libc drops a handle, of a descriptor that was closed or that changed. */
 static void dropped(int32_t handle)
@@ -155,7 +153,7 @@ static void dropped(int32_t handle)
             uint32_t next = entry->chain[place % 2];
             if (entry->handle[place % 2] == handle) {
                 remove_handle(set, place);
-                forget_heard(entry, place % 2);
+                forget_heard(entry);
                 look_again(set, place / 2);
                 entry->flags |= set->queue->slots[place / 2].source.kind == KIND_POLLABLE ? GONE : 0;
             }
@@ -178,7 +176,7 @@ static uint32_t bits_of(const struct slot *slot, uint32_t direction)
  * and then it is better to look behind the reads that follow. If more has come, as in a ping-pong, a look only costs: it
  * found nothing, and the host has to hear from its reactor of what came a moment later (a third more for each event). So
  * we go by what became of the last wait that came without a look, and after 31 looks we try one more. */
-static bool look_behind(struct entry *entry)
+static bool worth_a_look(struct entry *entry)
 {
     if (entry->flags & LOOKS) {
         entry->flags -= LOOK;
@@ -206,29 +204,13 @@ static bool heard_of(struct set *set, uint32_t place, enum heard what)
     entry->flags |= what == HEARD_EMPTY && (entry->flags & TRIED) ? LOOKS : 0;
     entry->flags &= ~(uint32_t)(PART | TRIED);
     bool watched = (entry->flags & SOCKET) && (slot->interest & POISE_READABLE);
-    return what == HEARD_PART && watched && look_behind(entry);
-}
-
-/* Without memory to tell whose stream it was, everyone's edges are armed: spurious events at worst. */
-static void heard_of_someone(const struct set *set)
-{
-    for (uint32_t index = 0; index < set->queue->used; index++) {
-        if (!(set->queue->slots[index].state & SLOT_FREE)) {
-            poise__again(set->queue, index, DIRECTIONS);
-        }
-    }
+    return what == HEARD_PART && watched && worth_a_look(entry);
 }
 
 static bool heard(int32_t pollable, enum heard what)
 {
     bool look = false;
     for (struct set *set = all_sets; set != NULL; set = set->next) {
-        if (pollable == 0) {
-            if (what == HEARD_EMPTY || what == HEARD_PART) {
-                heard_of_someone(set);
-            }
-            continue;
-        }
         uint32_t place = set->capacity != 0 ? *bucket_of(set, pollable) : NONE;
         for (; place != NONE; place = set->entries[place / 2].chain[place % 2]) {
             if (set->entries[place / 2].handle[place % 2] == pollable) {
@@ -239,14 +221,36 @@ static bool heard(int32_t pollable, enum heard what)
     return look;
 }
 
+/* Whose stream it was is not known, for want of memory at that time: so it may be anyone's whose stream is not. Spurious
+ * events at worst. When all of those have gone, so has this. */
+static void heard_unknown(bool input)
+{
+    bool unknown = false;
+    for (struct set *set = all_sets; set != NULL; set = set->next) {
+        for (uint32_t place = 0; place < set->queue->used * 2; place++) {
+            int32_t handle = set->entries[place / 2].handle[place % 2];
+            const struct slot *slot = &set->queue->slots[place / 2];
+            if (handle == 0 || slot->source.kind == KIND_POLLABLE || poise__hear_knows(handle)) {
+                continue;
+            }
+            unknown = true;
+            if (input == (place % 2 == IN)) {
+                poise__again(set->queue, place / 2, bits_of(slot, place % 2));
+            }
+        }
+    }
+    poise__hear_deaf = unknown;
+}
+
+/* Of what has no handle yet nothing would say that it is another socket. */
 static void heard_shutdown(int fd, int how)
 {
     for (struct set *set = all_sets; set != NULL; set = set->next) {
         uint32_t index = poise__slot_of(set->queue, poise_fd(fd));
-        if (index != NONE) {
-            set->entries[index].flags |= how == SHUT_RD   ? (uint32_t)CLOSED_IN
-                                         : how == SHUT_WR ? (uint32_t)CLOSED_IN << OUT
-                                                          : (uint32_t)CLOSED_BOTH;
+        struct entry *entry = index != NONE ? &set->entries[index] : NULL;
+        if (entry != NULL && (entry->handle[IN] != 0 || entry->handle[OUT] != 0)) {
+            entry->flags |= how != SHUT_WR ? (uint32_t)CLOSED_IN : 0;
+            entry->flags |= how != SHUT_RD ? (uint32_t)CLOSED_IN << OUT : 0;
         }
     }
 }
@@ -308,6 +312,7 @@ static int open_(struct poise *queue)
     all_sets = set;
     poise__bridge_dropped = dropped;
     poise__heard = heard;
+    poise__heard_unknown = heard_unknown;
     poise__heard_shutdown = heard_shutdown;
     return 0;
 }
@@ -343,6 +348,9 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
     int32_t id = slot->source.id;
     if (why == ARM_WATCH) {
         struct stat status = { 0 };
+        if (slot->state & SLOT_NEW) { /* whatever had the slot before, and maybe was a file when it went */
+            entry->flags &= LOOSE;
+        }
         if (slot->source.kind > KIND_POLLABLE || (slot->interest & POISE_PRIORITY)) {
             return -ENOTSUP;
         }
@@ -362,7 +370,7 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
         } else if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {
             return ALWAYS_READY;
         } else {
-            entry->flags |= S_ISSOCK(status.st_mode) ? SOCKET : 0;
+            entry->flags = (entry->flags & ~(uint32_t)SOCKET) | (S_ISSOCK(status.st_mode) ? SOCKET : 0);
         }
     }
     bool warm = why == ARM_WATCH || !set->crowd.heat[index].listed; /* whoever watches it expects something */
@@ -397,14 +405,14 @@ static int error_of(int fd)
 
 /* Captures what stands behind a source now. It stays loose if a direction that it is watched for has no handle (trap 7).
  * An edge that was reported is captured, too: what the program hears of its stream arms it again, and so does another
- * stream in its place. */
-static void capture(struct poise *queue, uint32_t index)
+ * stream in its place. Returns whether it may have been cold, and should not be. */
+static bool capture(struct poise *queue, uint32_t index)
 {
     struct set *set = set_of(queue);
     struct slot *slot = &queue->slots[index];
     struct entry *entry = &set->entries[index];
     if (slot->state & (SLOT_FREE | SLOT_ALWAYS)) {
-        return;
+        return false;
     }
     if (slot->source.kind == KIND_POLLABLE) {
         if (entry->flags & GONE) {
@@ -412,7 +420,7 @@ static void capture(struct poise *queue, uint32_t index)
                 (void)poise__park(queue, index);
             }
         }
-        return;
+        return false;
     }
     uint32_t before = entry->flags;
     if (before & CONNECTING) { /* it may be connected by now, and then its own handle is ready for ever (trap 9) */
@@ -430,8 +438,10 @@ static void capture(struct poise *queue, uint32_t index)
         if (result == -EBADF) {
             remove_handle(set, index * 2 + IN);
             remove_handle(set, index * 2 + OUT);
-            (void)poise__park(queue, index);
-            return;
+            if (queue_armed(slot) != 0) { /* else when it is armed again */
+                (void)poise__park(queue, index);
+            }
+            return false;
         }
         if (result != CAPTURE_HANDLE || handle != entry->handle[direction]) {
             remove_handle(set, place);
@@ -439,7 +449,6 @@ static void capture(struct poise *queue, uint32_t index)
         if (result == CAPTURE_HANDLE) {
             if (entry->handle[direction] == 0) {
                 put_handle(set, place, handle);
-                forget_heard(entry, direction);
                 poise__again(queue, index, bits_of(slot, (uint32_t)direction));
             }
         } else {
@@ -452,12 +461,9 @@ static void capture(struct poise *queue, uint32_t index)
         entry->flags |= CONNECTING;
     }
     set->at_once += (entry->flags & AT_ONCE) != 0;
-    bool has_handle = entry->handle[IN] != 0 || entry->handle[OUT] != 0;
-    if ((entry->flags & AT_ONCE & ~before) ||
-        (has_handle && !set->crowd.heat[index].listed)) { /* it may have been cold */
-        poise__crowd_warm(&set->crowd, index);
-    }
     set->spent += set->changed ? EVENT_COSTS : 0; /* somebody has made or changed a socket */
+    bool has_handle = entry->handle[IN] != 0 || entry->handle[OUT] != 0;
+    return (entry->flags & AT_ONCE & ~before) || (has_handle && !set->crowd.heat[index].listed);
 }
 
 static void capture_loose(struct poise *queue)
@@ -470,7 +476,9 @@ static void capture_loose(struct poise *queue)
         struct entry *entry = &set->entries[index];
         uint32_t next = entry->loose;
         entry->flags &= ~(uint32_t)LOOSE;
-        capture(queue, index);
+        if (capture(queue, index)) {
+            poise__crowd_warm(&set->crowd, index);
+        }
         index = next;
     }
 }
@@ -493,7 +501,7 @@ static uint32_t finish_connect(struct poise *queue, uint32_t index, int32_t hand
             return DIRECTIONS;
         }
     } /* else the program's own poll(2) has finished it */
-    capture(queue, index); /* now: later, its streams would arm the edge that is about to be reported */
+    (void)capture(queue, index); /* now: later, its streams would arm the edge that is about to be reported */
     return (found & POLLIN ? (uint32_t)POISE_READABLE : 0) | (found & POLLOUT ? (uint32_t)POISE_WRITABLE : 0);
 }
 

@@ -27,6 +27,7 @@
 #include <poll.h>
 #include <stdlib.h>
 
+#include "hear.h"
 #include "host.h"
 
 /* The names are wit-bindgen's, and libc's own object files refer to them. */
@@ -73,6 +74,7 @@ void __wasm_import_poll_pollable_drop(int32_t handle)
     if (poise__bridge_dropped != NULL) {
         poise__bridge_dropped(handle);
     }
+    poise__hear_dropped(handle);
     poise__host_drop(handle);
 }
 

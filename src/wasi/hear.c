@@ -13,8 +13,9 @@
  *
  * One thing more: after a read that takes all there is, a host's stream stays ready until another read has found
  * nothing, so that level mode sees two waits for each event. So behind a read that returned less than it was asked for
- * we look for one byte more, where the backend thinks that it saves a wait. If there is one, it is added to what was
- * read; no byte is ever kept back.
+ * we look for more, where the backend thinks that it saves a wait. What is there is added to what was read; no byte is
+ * ever kept back. (To ask for one byte would be enough, but tear apart what was sent as a whole: programs don't expect
+ * that of a loopback, allowed as it is.)
  *
  * The definitions are weak: a program may have its own, and then says EAGAIN with poise_again. libc refers to all of
  * them, but what a program does not call is not linked, and not imported.
@@ -28,18 +29,21 @@
 #include "host.h"
 
 bool (*poise__heard)(int32_t pollable, enum heard what);
+void (*poise__heard_unknown)(bool input);
 void (*poise__heard_shutdown)(int fd, int how);
 bool poise__hear_deaf;
 
-/* ---- which pollable belongs to a stream -------------------------------------------------------------------------- */
+/* ---- which pollables belong to a stream -------------------------------------------------------------------------- */
 
-enum kind { INPUT, OUTPUT, SOCKET, INCOMING, OUTGOING, KINDS = 8 };
+enum kind { INPUT, OUTPUT, SOCKET, INCOMING, OUTGOING, POLLABLE, KINDS = 8 };
 
-/* A hash table with open addressing, at most three quarters full: 11 to 22 bytes for each stream that has a pollable. It
- * is the program's, not a queue's: libc may have subscribed before there was any. */
+/* A hash table with open addressing. Two entries for each pollable: by its stream, which may have several, and by itself,
+ * so that it is forgotten when it is dropped (before its stream is: that is the rule). 22 to 128 bytes a pollable.
+ *
+ * It is the program's, not a queue's, and comes from malloc: libc may have subscribed before there was a queue. */
 struct link {
-    uint32_t stream;  /* handle * KINDS + kind: some hosts number each kind for itself */
-    int32_t pollable; /* 0: a free place */
+    uint32_t key;   /* handle * KINDS + kind: some hosts number each kind for itself. 0: a free place; no handle is 0 */
+    uint32_t value; /* a stream's: the pollable; a pollable's: the key of its stream */
 };
 
 static struct {
@@ -47,84 +51,134 @@ static struct {
     uint32_t capacity, used; /* a power of two */
 } table;
 
-static uint32_t home_of(uint32_t stream) { return (stream * UINT32_C(0x9E3779B1)) >> 4 & (table.capacity - 1); }
+static uint32_t key_of(enum kind kind, int32_t handle) { return (uint32_t)handle * KINDS + kind; }
 
-/* Where the stream is, or the free place where it would be. */
-static struct link *place_of(uint32_t stream)
+static uint32_t home_of(uint32_t key) { return (key * UINT32_C(0x9E3779B1)) >> 4 & (table.capacity - 1); }
+
+static uint32_t after(uint32_t at) { return (at + 1) & (table.capacity - 1); }
+
+/* The next place, from this one on, that has the key; or the free place where none is any more. */
+static uint32_t find(uint32_t at, uint32_t key)
 {
-    uint32_t at = home_of(stream);
-    while (table.links[at].pollable != 0 && table.links[at].stream != stream) {
-        at = (at + 1) & (table.capacity - 1);
+    while (table.links[at].key != 0 && table.links[at].key != key) {
+        at = after(at);
     }
-    return &table.links[at];
+    return at;
 }
 
-static bool grow(void)
+static void insert(uint32_t key, uint32_t value)
 {
-    uint32_t old = table.capacity;
-    struct link *before = table.links;
-    struct link *links = calloc(old != 0 ? old * 2 : 16, sizeof *links);
+    uint32_t at = home_of(key);
+    while (table.links[at].key != 0) {
+        at = after(at);
+    }
+    table.links[at] = (struct link){ key, value };
+    table.used++;
+}
+
+static void erase(uint32_t hole)
+{
+    for (uint32_t at = after(hole); table.links[at].key != 0; at = after(at)) {
+        uint32_t mask = table.capacity - 1;
+        uint32_t home = home_of(table.links[at].key);
+        if (((at - home) & mask) >= ((at - hole) & mask)) { /* its home is not behind the hole */
+            table.links[hole] = table.links[at];
+            hole = at;
+        }
+    }
+    table.links[hole].key = 0;
+    table.used--;
+}
+
+static bool resize(uint32_t capacity)
+{
+    struct link *links = calloc(capacity, sizeof *links);
     if (links == NULL) {
         return false;
     }
+    struct link *before = table.links;
+    uint32_t old = table.capacity;
     table.links = links;
-    table.capacity = old != 0 ? old * 2 : 16;
+    table.capacity = capacity;
+    table.used = 0;
     for (uint32_t i = 0; i < old; i++) {
-        if (before[i].pollable != 0) {
-            *place_of(before[i].stream) = before[i];
+        if (before[i].key != 0) {
+            insert(before[i].key, before[i].value);
         }
     }
     free(before);
     return true;
 }
 
+enum { LEAST = 16 };
+
+static void forget(int32_t pollable)
+{
+    uint32_t key = key_of(POLLABLE, pollable);
+    uint32_t at = table.capacity != 0 ? find(home_of(key), key) : 0;
+    if (table.capacity == 0 || table.links[at].key == 0) {
+        return;
+    }
+    uint32_t stream = table.links[at].value;
+    erase(at);
+    at = find(home_of(stream), stream);
+    while (table.links[at].key != 0 && table.links[at].value != (uint32_t)pollable) {
+        at = find(after(at), stream);
+    }
+    if (table.links[at].key != 0) {
+        erase(at);
+    }
+}
+
 static int32_t subscribed(enum kind kind, int32_t handle, int32_t pollable)
 {
-    uint32_t stream = (uint32_t)handle * KINDS + kind;
     poise__host_calls.heard++;
-    if (table.used >= table.capacity / 4 * 3 && !grow()) {
+    forget(pollable); /* if somebody has dropped it by an import of his own */
+    if ((table.used + 2) * 4 > table.capacity * 3 && !resize(table.capacity != 0 ? table.capacity * 2 : LEAST)) {
         poise__hear_deaf = true;
         return pollable;
     }
-    struct link *link = place_of(stream);
-    table.used += link->pollable == 0;
-    *link = (struct link){ stream, pollable };
+    insert(key_of(kind, handle), (uint32_t)pollable);
+    insert(key_of(POLLABLE, pollable), key_of(kind, handle));
     return pollable;
 }
 
-static void dropped(enum kind kind, int32_t handle)
+void poise__hear_dropped(int32_t pollable)
 {
-    if (table.capacity == 0) {
-        return;
-    }
-    struct link *hole = place_of((uint32_t)handle * KINDS + kind);
-    if (hole->pollable == 0) {
-        return;
-    }
-    uint32_t mask = table.capacity - 1;
-    uint32_t free_place = (uint32_t)(hole - table.links);
-    for (uint32_t at = (free_place + 1) & mask; table.links[at].pollable != 0; at = (at + 1) & mask) {
-        uint32_t home = home_of(table.links[at].stream);
-        if (((at - home) & mask) >= ((at - free_place) & mask)) { /* it may be as near to its home as the hole is */
-            table.links[free_place] = table.links[at];
-            free_place = at;
-        }
-    }
-    table.links[free_place].pollable = 0;
-    if (--table.used == 0) {
+    forget(pollable);
+    if (table.used == 0) {
         free(table.links);
         table.links = NULL;
         table.capacity = 0;
+    } else if (table.used < table.capacity / 8 && table.capacity > LEAST) {
+        (void)resize(table.capacity / 2);
     }
 }
 
+bool poise__hear_knows(int32_t pollable)
+{
+    uint32_t key = key_of(POLLABLE, pollable);
+    return table.capacity != 0 && table.links[find(home_of(key), key)].key != 0;
+}
+
+/* Returns whether to look behind a part. */
 static bool tell(enum kind kind, int32_t handle, enum heard what)
 {
+    bool known = false;
+    bool look = false;
+    uint32_t key = key_of(kind, handle);
     if (poise__heard == NULL) {
         return false;
     }
-    int32_t pollable = table.capacity != 0 ? place_of((uint32_t)handle * KINDS + kind)->pollable : 0;
-    return (pollable != 0 || poise__hear_deaf) && poise__heard(pollable, what);
+    uint32_t at = table.capacity != 0 ? find(home_of(key), key) : 0;
+    for (; table.capacity != 0 && table.links[at].key != 0; at = find(after(at), key)) {
+        known = true;
+        look |= poise__heard((int32_t)table.links[at].value, what);
+    }
+    if (!known && poise__hear_deaf) {
+        poise__heard_unknown(kind != OUTPUT && kind != OUTGOING);
+    }
+    return look;
 }
 
 /* ---- the imports, and what stands in for them -------------------------------------------------------------------- */
@@ -142,25 +196,11 @@ static bool tell(enum kind kind, int32_t handle, enum heard what)
     int32_t INSTEAD(symbol)(int32_t handle);                                       \
     WEAK int32_t INSTEAD(symbol)(int32_t handle) { return subscribed(kind, handle, poise__##symbol(handle)); }
 
-#define DROP(kind, module, name, symbol)                                  \
-    IMPORT(module, "[resource-drop]" name) void poise__##symbol(int32_t); \
-    void INSTEAD(symbol)(int32_t handle);                                 \
-    WEAK void INSTEAD(symbol)(int32_t handle)                             \
-    {                                                                     \
-        dropped(kind, handle);                                            \
-        poise__##symbol(handle);                                          \
-    }
-
 SUBSCRIBE(INPUT, STREAMS, "input-stream", streams_method_input_stream_subscribe)
 SUBSCRIBE(OUTPUT, STREAMS, "output-stream", streams_method_output_stream_subscribe)
 SUBSCRIBE(SOCKET, TCP, "tcp-socket", tcp_method_tcp_socket_subscribe)
 SUBSCRIBE(INCOMING, UDP, "incoming-datagram-stream", udp_method_incoming_datagram_stream_subscribe)
 SUBSCRIBE(OUTGOING, UDP, "outgoing-datagram-stream", udp_method_outgoing_datagram_stream_subscribe)
-
-DROP(OUTPUT, STREAMS, "output-stream", streams_output_stream_drop)
-DROP(SOCKET, TCP, "tcp-socket", tcp_tcp_socket_drop)
-DROP(INCOMING, UDP, "incoming-datagram-stream", udp_incoming_datagram_stream_drop)
-DROP(OUTGOING, UDP, "outgoing-datagram-stream", udp_outgoing_datagram_stream_drop)
 
 /* ---- input ------------------------------------------------------------------------------------------------------- */
 
@@ -192,18 +232,21 @@ static struct {
     int32_t error;
 } kept;
 
-static void look_behind(int32_t stream, struct read_result *result)
+enum { MOST_BEHIND = 4096 }; /* room to ask the allocator for */
+
+static void look_behind(int32_t stream, uint64_t asked, struct read_result *result)
 {
     uint32_t n = result->is.list.n;
-    uint8_t *bytes = kept.stream == 0 ? realloc(result->is.list.bytes, n + 1) : NULL;
+    uint32_t room = asked - n < MOST_BEHIND ? (uint32_t)(asked - n) : MOST_BEHIND;
+    uint8_t *bytes = kept.stream == 0 ? realloc(result->is.list.bytes, n + room) : NULL;
     if (bytes == NULL) {
         return;
     }
     result->is.list.bytes = bytes;
     struct read_result more;
     poise__host_calls.looks++;
-    poise__host_lend(&bytes[n], 1, 1);
-    poise__input_stream_read(stream, 1, &more);
+    poise__host_lend(&bytes[n], room, 1);
+    poise__input_stream_read(stream, room, &more);
     poise__host_lend(NULL, 0, 0);
     if (more.is_error) {
         bool closed = more.is.failure.tag == CLOSED;
@@ -215,7 +258,7 @@ static void look_behind(int32_t stream, struct read_result *result)
         return;
     }
     if (more.is.list.n > 0 && more.is.list.bytes != &bytes[n]) { /* by a cabi_import_realloc of the program's own */
-        bytes[n] = more.is.list.bytes[0];
+        memcpy(&bytes[n], more.is.list.bytes, more.is.list.n);
         free(more.is.list.bytes);
     }
     result->is.list.n += more.is.list.n;
@@ -238,7 +281,7 @@ WEAK void INSTEAD(streams_method_input_stream_read)(int32_t stream, int64_t n, u
     } else if (result->is.list.n < (uint64_t)n) {
         bool empty = result->is.list.n == 0;
         if (tell(INPUT, stream, empty ? HEARD_EMPTY : HEARD_PART) && !empty) {
-            look_behind(stream, result);
+            look_behind(stream, (uint64_t)n, result);
         }
     }
 }
@@ -250,7 +293,6 @@ WEAK void INSTEAD(streams_input_stream_drop)(int32_t stream)
         poise__error_drop(kept.error);
         kept.stream = 0;
     }
-    dropped(INPUT, stream);
     poise__input_stream_drop(stream);
 }
 
@@ -332,8 +374,8 @@ WEAK void INSTEAD(udp_method_incoming_datagram_stream_receive)(int32_t stream, i
     poise__incoming_receive(stream, most, result);
     uint32_t n;
     memcpy(&n, &result[8], sizeof n);
-    if (would_block(result) || (result[0] == 0 && n == 0)) {
-        (void)tell(INCOMING, stream, HEARD_EMPTY);
+    if (would_block(result) || (result[0] == 0 && n < (uint64_t)most)) {
+        (void)tell(INCOMING, stream, result[0] == 0 && n > 0 ? HEARD_PART : HEARD_EMPTY);
     }
 }
 
@@ -355,6 +397,10 @@ void INSTEAD(udp_method_outgoing_datagram_stream_send)(int32_t stream, uint8_t *
 WEAK void INSTEAD(udp_method_outgoing_datagram_stream_send)(int32_t stream, uint8_t *datagrams, size_t n,
                                                             uint8_t *returned)
 {
+    const struct number_result *result = (struct number_result *)(void *)returned;
     poise__outgoing_send(stream, datagrams, n, (struct number_result *)(void *)returned);
-    heard_room(stream, (struct number_result *)(void *)returned);
+    heard_room(stream, result);
+    if (!result->is_error && result->is.number > 0 && result->is.number < n) {
+        (void)tell(OUTGOING, stream, HEARD_PART);
+    }
 }

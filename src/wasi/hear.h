@@ -12,12 +12,16 @@ enum heard {
     HEARD_FAILED, /* the same, and the next read says why */
 };
 
-/* Called with the pollable of the stream, or 0: it is unknown, and there was a time without memory. Returns whether to look
- * what is behind a part. */
+/* Called with each pollable of the stream. Returns whether to look behind a part. */
 extern bool (*poise__heard)(int32_t pollable, enum heard what);
 
-/* There was no memory to note a pollable: from then on, what is heard of an unknown stream may concern anyone. */
+/* There was no memory to note a pollable. Until this is set to false, heard_unknown is called for an operation on a stream
+ * whose pollable is not known, if it has one: it gave nothing, or a part. */
 extern bool poise__hear_deaf;
+extern void (*poise__heard_unknown)(bool input);
+bool poise__hear_knows(int32_t pollable);
+
+void poise__hear_dropped(int32_t pollable); /* the bridge says so of each */
 
 /* Called by poise_shutdown. */
 extern void (*poise__heard_shutdown)(int fd, int how);

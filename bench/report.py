@@ -200,28 +200,38 @@ def section(results: Results, pictures: list[Path]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def bars(results: list[Results]) -> str:
-    """A line for each table: how many bars there are, and which rows miss one."""
-    lines = ["| table | bars met | missed |", "|---|---:|---|"]
+def bars(results: list[Results], document: Path) -> str:
+    """A line for each table: how many bars there are, and which rows miss one. Those of other tables stay as they are."""
+    lines = {line.split(" | ")[0]: line for line in section_of(document, "bars").splitlines()[2:]}
     for one in results:
         judged = one.judged()
         missed = dict.fromkeys(judgement.place.partition(" ")[2] for judgement in judged if not judgement.met)
         if judged and one.table.publish:
             met = sum(judgement.met for judgement in judged)
-            lines.append(f"| {one.table.title} | {met} of {len(judged)} | {'; '.join(missed) or '-'} |")
-    return "\n".join(lines) + "\n"
+            first = f"| {one.table.title}"
+            lines[first] = f"{first} | {met} of {len(judged)} | {'; '.join(missed) or '-'} |"
+    return "\n".join(["| table | bars met | missed |", "|---|---:|---|", *lines.values()]) + "\n"
 
 
 CHAPTERS = {"linux": "On Linux", "wasi": "Under WASI 0.2", "bars": "What is reached", "size": "Size"}
+
+
+def marked_as(name: str) -> re.Pattern[str]:
+    return re.compile(rf"<!-- bench: {re.escape(name)} -->\n(.*?)<!-- end -->", re.S)
+
+
+def section_of(document: Path, name: str) -> str:
+    """What stands between its marks; nothing if it is not there."""
+    found = marked_as(name).search(document.read_text() if document.is_file() else "")
+    return found[1] if found else ""
 
 
 def put(document: Path, chapter: str, name: str, title: str, text: str) -> None:
     """Between <!-- bench: NAME --> and <!-- end -->; a section that is not there is added at the end of its chapter."""
     content = document.read_text() if document.is_file() else "# Performance\n"
     marked = f"<!-- bench: {name} -->\n{text}<!-- end -->"
-    pattern = re.compile(rf"<!-- bench: {re.escape(name)} -->\n.*?<!-- end -->", re.S)
-    if pattern.search(content):
-        content = pattern.sub(lambda _: marked, content)
+    if marked_as(name).search(content):
+        content = marked_as(name).sub(lambda _: marked, content)
     else:
         heading = f"\n## {CHAPTERS[chapter]}\n"
         if heading not in content:

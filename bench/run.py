@@ -346,7 +346,7 @@ def plots(results: list[Results], output: Path, required: bool) -> list[Path]:
 def publish(results: list[Results], pictures: list[Path]) -> None:
     document, folder = TOP / "docs/performance.md", TOP / "docs/performance"
     folder.mkdir(exist_ok=True)
-    report.put(document, "bars", "bars", "The bars, table by table", report.bars(results))
+    report.put(document, "bars", "bars", "The bars, table by table", report.bars(results, document))
     for one in results:
         if not one.table.publish:
             continue

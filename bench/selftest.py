@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import Bar, Peer, Table, grid
 from peers import Folders
-from report import put, section
+from report import bars, put, section
 from results import Results, Round, interval
 from run import Runner, order
 
@@ -136,6 +136,16 @@ class Driver(unittest.TestCase):
             "# All\n\n## On Linux\n\nProse.\n\n### Fakes\n\n<!-- bench: fake -->\nSecond\n<!-- end -->\n\n## Behind\n\nMore.\n",
         )
         self.assertIn("| 1 | 200 | 100; 2.000 (2.000–2.000) |", text)
+
+    def test_bars_of_other_tables_stay(self) -> None:
+        document = self.folder / "document.md"
+        for name, turns in (("One", 3), ("Two", 3), ("One", 4)):
+            results = self.run_table(table(peers("200", "100"), title=name, bars=(Bar(turns - 2, "100"),)), turns=turns)
+            put(document, "bars", "bars", "Bars", bars([results], document))
+        lines = document.read_text().splitlines()
+        self.assertIn("| One | 2 of 2 | - |", lines)
+        self.assertIn("| Two | 0 of 2 | n=1; n=2 |", lines)
+        self.assertEqual(sum(line.startswith("| ") for line in lines), 3)
 
 
 class Figures(unittest.TestCase):

@@ -286,4 +286,61 @@ TIMERS = Table(
     note="In batches of 100. The C library has no timers but poll's time-out, and mio none.",
 )
 
-TABLES = [ACTIVE, DRAIN, CROWD, RANDOM, COLD, SILENT, REQUEST, IDLE, TIMERS]
+UNWATCHED = Peer("unwatched", "wasi/unwatched", "unwatched")
+
+
+def io_rows(n: int) -> tuple[Row, ...]:
+    calls = ("recv-nothing", "recv-all", "recv-part", "recv-on", "send", "send-nothing", "accept-nothing", "udp-nothing")
+    return tuple({"op": call, "n": 1 if call == "send-nothing" else n} for call in calls)
+
+
+def look(row: Row) -> bool:
+    return row["op"] == "recv-part"
+
+
+IO = Table(
+    name="wasi-io",
+    title="WASI: what a call on a socket costs that poise hears",
+    platform="wasi",
+    workload="io",
+    peers=(POISE, UNWATCHED, Peer("libc alone", "wasi/libc", "libc")),
+    rows=io_rows(32),
+    short_rows=io_rows(4),
+    count=lambda row: 2000 if row["op"] == "accept-nothing" else 10000,
+    short_count=50,
+    show=("reads", "writes", "looks"),
+    bars=(
+        at_most(1.03, "libc alone", rows=lambda row: not look(row)),
+        at_most(1.0, {"op": "recv-on"}, rows=look),
+    ),
+    starts=6,
+    turns=5,
+    pin=True,
+    note="`nothing`: it ends with EAGAIN. `recv-all`: the buffer of 64 bytes becomes full. `recv-part`: it gets 5 bytes, and poise "
+    "looks whether there is more, 31 times of 32, as the next wait would else be for nothing. `recv-on`: 5 bytes, and a second "
+    "recv, which finds nothing. `unwatched`: poise is linked, and its queue watches nothing. All on one processor.",
+)
+
+IO_EVENT = Table(
+    name="wasi-io-event",
+    title="WASI: 5 bytes come and are read; then a wait with a time-out of 0, until it finds nothing",
+    platform="wasi",
+    workload="event",
+    peers=(no_clock(POISE), replace(no_clock(LIBC), differs={"reads": "a wait finds the socket ready once more, for nothing"})),
+    rows=tuple({"n": n, "drain": drain} for n in (1, 10, 100) for drain in (0, 1)),
+    short_rows=({"n": 4, "drain": 0}, {"n": 4, "drain": 1}),
+    count=lambda row: 400 if row["n"] == 100 else 2000,
+    short_count=50,
+    unit="us",
+    show=("reads", "writes", "waits", "looks"),
+    bars=(
+        at_most(1.0, "libc poll(2)", rows=lambda row: row["drain"] == 0),
+        at_most(1.1, "libc poll(2)", rows=lambda row: row["drain"] == 1),
+    ),
+    starts=6,
+    turns=5,
+    pin=True,
+    note="`drain=1`: it reads until EAGAIN, as edge mode asks for in general. All on one processor.",
+)
+
+TABLES = [ACTIVE, DRAIN, CROWD, RANDOM, COLD, SILENT, REQUEST, IDLE, TIMERS, IO, IO_EVENT]

@@ -67,24 +67,30 @@ int poise_address_parse(poise_address *address, const char *text, uint16_t port)
     return 0;
 }
 
+static int take_from(poise_address *address, const struct sockaddr *from, socklen_t length)
+{
+    set_none(address);
+    if (from == NULL || length < least_length(AF_UNSPEC))
+        return -EINVAL;
+    int family = from->sa_family;
+    if (family == AF_UNIX)
+        return poise__unix_from(address, from, length);
+    if (family != AF_INET && family != AF_INET6)
+        return -EAFNOSUPPORT;
+    if (length < least_length(family))
+        return -EINVAL;
+    set(address, from, least_length(family));
+    return 0;
+}
+
 int poise_address_from(poise_address *address, const struct sockaddr *from, socklen_t length)
 {
     if (address == NULL)
         return -EINVAL;
-    set_none(address);
-    if (from == NULL || length < offsetof(struct sockaddr, sa_family) + sizeof from->sa_family)
-        return -EINVAL;
-    size_t needed;
-    switch (from->sa_family) {
-    case AF_INET: needed = sizeof(struct sockaddr_in); break;
-    case AF_INET6: needed = sizeof(struct sockaddr_in6); break;
-    case AF_UNIX: return poise__unix_from(address, from, length);
-    default: return -EAFNOSUPPORT;
-    }
-    if (length < needed)
-        return -EINVAL;
-    set(address, from, needed);
-    return 0;
+    poise_address taken; /* `from` may lie in the address: what a call of libc has filled in */
+    int result = take_from(&taken, from, length);
+    *address = taken;
+    return result;
 }
 
 int poise_address_format(const poise_address *address, char *text, size_t size)
@@ -147,10 +153,8 @@ bool poise_address_equal(const poise_address *a, const poise_address *b)
 static void filled_in(poise_address *address)
 {
     int family = family_of(address);
-    if (family == AF_INET || family == AF_INET6)
-        return;
-    poise_address raw = *address;
-    (void)poise_address_from(address, where(&raw), raw.length);
+    if (family != AF_INET && family != AF_INET6)
+        (void)poise_address_from(address, where(address), address->length);
 }
 
 static void make_room(poise_address *address)
@@ -165,8 +169,7 @@ static int ask_address(int fd, poise_address *address, int (*ask)(int, struct so
         return -EINVAL;
     make_room(address);
     if (ask(fd, where(address), &address->length) < 0) {
-        /* ECONNRESET: wasi/socket_address.c. */
-        int error = errno == ECONNRESET ? ENOTCONN : errno;
+        int error = address_error(fd, errno);
         set_none(address);
         return -error;
     }

@@ -8,14 +8,31 @@
 
 #include "net_platform.h"
 
+#include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { DEFAULT_BACKLOG = 128 };
 
+/* How long an address of this family is at least. A Unix socket's has a name: unix(7), "unnamed". */
+static inline size_t least_length(int family)
+{
+    switch (family) {
+    case AF_INET: return sizeof(struct sockaddr_in);
+    case AF_INET6: return sizeof(struct sockaddr_in6);
+    case AF_UNIX: return offsetof(struct sockaddr_un, sun_path) + 1;
+    default: return offsetof(struct sockaddr, sa_family) + sizeof(sa_family_t);
+    }
+}
+
+/* AF_UNSPEC: no address. So is one made by hand whose length cannot be. */
 static inline int family_of(const poise_address *address)
 {
-    return address != NULL && address->length != 0 ? address->storage.ss_family : AF_UNSPEC;
+    if (address == NULL || address->length == 0 || address->length > sizeof address->storage)
+        return AF_UNSPEC;
+    int family = address->storage.ss_family;
+    return address->length >= least_length(family) ? family : AF_UNSPEC;
 }
 
 static inline void set_none(poise_address *address) { memset(address, 0, sizeof *address); }
@@ -36,7 +53,7 @@ static inline int closed(int fd, int error)
     return -error;
 }
 
-/* net_unix.c: the AF_UNIX part of poise_address_from, _format and _equal. */
+/* net_unix.c: the AF_UNIX part of poise_address_from, _format and _equal. What is read is not in `address` itself. */
 int poise__unix_from(poise_address *address, const struct sockaddr *from, size_t length);
 void poise__unix_format(const poise_address *address, char text[POISE_ADDRESS_TEXT]);
 bool poise__unix_equal(const poise_address *a, const poise_address *b);

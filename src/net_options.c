@@ -69,7 +69,7 @@ int poise_tcp_set_no_delay(int fd, bool on) { return set_option(fd, IPPROTO_TCP,
 
 int poise_tcp_set_keep_alive(int fd, unsigned idle_s, unsigned interval_s, unsigned probes)
 {
-    if (idle_s > MAX_SECONDS || interval_s > MAX_SECONDS || probes > MAX_PROBES)
+    if (idle_s != 0 && (idle_s > MAX_SECONDS || interval_s > MAX_SECONDS || probes > MAX_PROBES))
         return -EINVAL;
     int result = options_barred(fd), idle;
     if (result == 0)

@@ -90,6 +90,16 @@ static inline int options_barred(int fd)
     return ask_option(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 ? -errno : -error;
 }
 
+/* What "no address" means if libc said `error`: while a socket connects, after that has failed (wasi-libc may tell the
+ * reason instead) and after a reset (ECONNRESET: wasi/socket_address.c) it is not connected. */
+static inline int address_error(int fd, int error)
+{
+    int kept = 0;
+    socklen_t length = sizeof kept;
+    bool failed = ask_option(fd, SOL_SOCKET, SO_ERROR, &kept, &length) == 0 && kept != 0;
+    return failed || error == ECONNRESET ? ENOTCONN : error;
+}
+
 #else
 
 #include <sys/un.h>
@@ -105,6 +115,12 @@ static inline int options_barred(int fd)
 {
     (void)fd;
     return 0;
+}
+
+static inline int address_error(int fd, int error)
+{
+    (void)fd;
+    return error;
 }
 
 #endif

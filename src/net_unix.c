@@ -16,10 +16,8 @@ _Static_assert(sizeof(struct sockaddr_un) <= sizeof(struct sockaddr_storage), "a
 
 /* ---- addresses --------------------------------------------------------------------------------------------------- */
 
-int poise_address_unix(poise_address *address, const char *path, size_t length)
+static int take_name(poise_address *address, const char *path, size_t length)
 {
-    if (address == NULL)
-        return -EINVAL;
     set_none(address);
     if (path == NULL)
         return -EINVAL;
@@ -38,6 +36,16 @@ int poise_address_unix(poise_address *address, const char *path, size_t length)
     return 0;
 }
 
+int poise_address_unix(poise_address *address, const char *path, size_t length)
+{
+    if (address == NULL)
+        return -EINVAL;
+    poise_address taken; /* the path may lie in the address: poise_address_path */
+    int result = take_name(&taken, path, length);
+    *address = taken;
+    return result;
+}
+
 int poise__unix_from(poise_address *address, const struct sockaddr *from, size_t length)
 {
     if (!HAS_UNIX_SOCKETS)
@@ -48,14 +56,14 @@ int poise__unix_from(poise_address *address, const struct sockaddr *from, size_t
     length -= PATH;
     if (path[0] != '\0')
         length = strnlen(path, length);
-    return poise_address_unix(address, path, length);
+    return take_name(address, path, length);
 }
 
 const char *poise_address_path(const poise_address *address, size_t *length)
 {
     const char *path = NULL;
     size_t n = 0;
-    if (family_of(address) == AF_UNIX && address->length > PATH) {
+    if (family_of(address) == AF_UNIX) {
         path = (const char *)&address->storage + PATH;
         n = address->length - PATH < ROOM ? address->length - PATH : ROOM;
         if (path[0] != '\0')
@@ -143,7 +151,7 @@ static int two_ends(int fd[2], int result)
     return result < 0 ? -error : 0;
 }
 
-int poise_pair(int fd[2], int type)
+int poise_unix_pair(int fd[2], int type)
 {
     if (fd == NULL)
         return -EINVAL;

@@ -261,7 +261,7 @@ int main(int argc, char **argv)
 /* ---- where the tests run -------------------------------------------------------------------------------------- */
 
 bool has_sockets(void) { return SOCKETS != 0; }
-int64_t patience(void) { return percent < 100 ? 20 * SECOND : 2 * SECOND; }
+int64_t patience(void) { return percent < 100 ? 20 * SECOND : 10 * SECOND; }
 uint16_t peer_port(void) { return peer; }
 
 int64_t cpu_time(void)

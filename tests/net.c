@@ -122,6 +122,63 @@ TEST(NET, address_from)
     CHECK_INT(address.length, 0);
 }
 
+/* What a call of libc has filled in, say. */
+TEST(NET, address_from_itself)
+{
+    poise_address address = at(V4, 80), expected = address;
+    CHECK_INT(poise_address_from(&address, (struct sockaddr *)&address.storage, address.length), 0);
+    CHECK(poise_address_equal(&address, &expected));
+    address = expected = at("fe80::1%7", 80);
+    CHECK_INT(poise_address_from(&address, (struct sockaddr *)&address.storage, sizeof address.storage), 0);
+    CHECK(poise_address_equal(&address, &expected));
+    CHECK_INT(address.length, expected.length);
+}
+
+static void check_none(const poise_address *address)
+{
+    char out[POISE_ADDRESS_TEXT];
+    poise_address none;
+    memset(&none, 0, sizeof none);
+    CHECK_INT(poise_address_format(address, out, sizeof out), 1);
+    CHECK(strcmp(out, "-") == 0);
+    CHECK(poise_address_equal(address, &none));
+    CHECK_INT(poise_address_port(address), 0);
+    CHECK(poise_address_path(address, NULL) == NULL);
+    CHECK_INT(poise_tcp_listen(address, 1), -EINVAL);
+    CHECK_INT(poise_tcp_connect(address), -EINVAL);
+    CHECK_INT(poise_udp_bind(address), -EINVAL);
+    CHECK_INT(poise_udp_connect(0, address), -EINVAL);
+    CHECK_INT(poise_send_to(0, "x", 1, address), -EINVAL);
+    CHECK_INT(poise_unix_listen(address, 1), -EINVAL);
+    CHECK_INT(poise_unix_connect(address), -EINVAL);
+    CHECK_INT(poise_unix_bind(address), -EINVAL);
+}
+
+/* A length that the family cannot have. */
+TEST(NET, address_made_by_hand)
+{
+    poise_address ipv4 = at(V4, 80), ipv6 = at(V6, 80), address = ipv4;
+    for (socklen_t length = 0; length < ipv4.length; length++) {
+        address.length = length;
+        CALL(check_none(&address));
+    }
+    address.length = sizeof address.storage;
+    CHECK(poise_address_equal(&address, &ipv4));
+    address.length++;
+    CALL(check_none(&address));
+    address.length = UINT32_MAX;
+    CALL(check_none(&address));
+    for (address = ipv6; address.length > 0; address.length--)
+        if (address.length < ipv6.length)
+            CALL(check_none(&address));
+    memset(&address, 'x', sizeof address);
+    address.storage.ss_family = AF_UNIX;
+    for (address.length = 0; address.length <= sizeof address.storage.ss_family; address.length++)
+        CALL(check_none(&address));
+    address.length = sizeof address.storage + 1;
+    CALL(check_none(&address));
+}
+
 /* ---- bad input --------------------------------------------------------------------------------------------------- */
 
 TEST(NET, no_socket)
@@ -355,6 +412,31 @@ TEST(NET, connect_refused)
     NEED_SOCKETS();
     for (int i = 0; i < 10; i++)
         CALL(check_refused(V4));
+}
+
+TEST(NET, local_address_too_early)
+{
+    NEED_SOCKETS();
+    poise_address address, there = nobody(V4);
+    int fresh = tcp_socket(), datagrams = udp_socket();
+    CHECK_INT(poise_local_address(fresh, &address), on_wasi() ? -EINVAL : 0);
+    CHECK_INT(poise_local_address(datagrams, &address), on_wasi() ? -EINVAL : 0);
+    close(fresh);
+    close(datagrams);
+    int fd = poise_tcp_connect(&there);
+    if (fd < 0) {
+        CHECK_INT(fd, -ECONNREFUSED); /* told at once: nothing to look at */
+        return;
+    }
+    int early = poise_local_address(fd, &address); /* jco may know it already */
+    CHECK(early == 0 || (on_wasi() && early == -ENOTCONN));
+    CHECK(wait_fd(fd, POISE_WRITABLE) != 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(poise_local_address(fd, &address), on_wasi() ? -ENOTCONN : 0);
+        CHECK_INT(poise_peer_address(fd, &address), -ENOTCONN);
+    }
+    CHECK_INT(poise_tcp_connect_result(fd), -ECONNREFUSED);
+    close(fd);
 }
 
 TEST(NET, connect_refused_ipv6)

@@ -119,11 +119,22 @@ static inline void connected(const char *host, int *client, int *server)
     close(listener);
 }
 
-/* A port that nobody listens at. */
+/* A port that nobody listens at. Natively it stays bound until the next call, so that nobody else gets it meanwhile; on
+ * jco a connect to one that is bound is not refused. */
 static inline poise_address nobody(const char *host)
 {
+#ifdef __wasi__
     poise_address address;
     close(listen_at(host, &address));
+#else
+    static int kept = -1;
+    poise_address address = at(host, 0);
+    if (kept >= 0)
+        close(kept);
+    kept = socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    MUST(kept >= 0 && bind(kept, (const struct sockaddr *)&address.storage, address.length) == 0);
+    MUST(poise_local_address(kept, &address) == 0);
+#endif
     return address;
 }
 

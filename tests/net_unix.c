@@ -27,7 +27,7 @@ TEST(NET, unix_null)
     CHECK_INT(poise_unix_connect(&address), -EAFNOSUPPORT);
     CHECK_INT(poise_unix_bind(&none), -EINVAL);
     CHECK_INT(poise_unix_bind(&address), -EAFNOSUPPORT);
-    CHECK_INT(poise_pair(NULL, SOCK_STREAM), -EINVAL);
+    CHECK_INT(poise_unix_pair(NULL, SOCK_STREAM), -EINVAL);
     CHECK_INT(poise_pipe(NULL), -EINVAL);
 }
 
@@ -50,9 +50,9 @@ TEST(NET, unix_under_wasi)
     CHECK_INT(poise_unix_bind(&address), -EAFNOSUPPORT);
     CHECK_INT(poise_unix_bind(NULL), -EAFNOSUPPORT);
     CHECK_INT(poise_tcp_listen(&address, 1), -EAFNOSUPPORT);
-    CHECK_INT(poise_pair(fd, SOCK_STREAM), -ENOTSUP);
+    CHECK_INT(poise_unix_pair(fd, SOCK_STREAM), -ENOTSUP);
     CHECK(fd[0] == -1 && fd[1] == -1);
-    CHECK_INT(poise_pair(fd, SOCK_DGRAM), -ENOTSUP);
+    CHECK_INT(poise_unix_pair(fd, SOCK_DGRAM), -ENOTSUP);
     fd[0] = fd[1] = 7;
     CHECK_INT(poise_pipe(fd), -ENOTSUP);
     CHECK(fd[0] == -1 && fd[1] == -1);
@@ -165,6 +165,30 @@ TEST(NET, unix_address_from)
     CHECK_INT(address.length, PATH + 108);
 }
 
+/* Made of what is within it: its own path, the file's name alone, and itself. */
+TEST(NET, unix_address_from_itself)
+{
+    poise_address address, whole, name;
+    size_t length;
+    MUST(poise_address_unix(&whole, "/run/x", 0) == 0 && poise_address_unix(&name, "x", 0) == 0);
+    address = whole;
+    const char *path = poise_address_path(&address, &length);
+    CHECK_INT(poise_address_unix(&address, path, length), 0);
+    CHECK(poise_address_equal(&address, &whole));
+    CHECK_INT(poise_address_unix(&address, path, 0), 0);
+    CHECK(poise_address_equal(&address, &whole));
+    CHECK_INT(poise_address_from(&address, (struct sockaddr *)&address.storage, address.length), 0);
+    CHECK(poise_address_equal(&address, &whole));
+    CHECK_INT(poise_address_unix(&address, strrchr(path, '/') + 1, 0), 0);
+    CHECK(poise_address_equal(&address, &name));
+    MUST(poise_address_unix(&whole, "\0x", 2) == 0);
+    address = whole;
+    CHECK_INT(poise_address_unix(&address, poise_address_path(&address, NULL), 2), 0);
+    CHECK(poise_address_equal(&address, &whole));
+    CHECK_INT(poise_address_from(&address, (struct sockaddr *)&address.storage, address.length), 0);
+    CHECK(poise_address_equal(&address, &whole));
+}
+
 /* ---- streams ----------------------------------------------------------------------------------------------------- */
 
 static void check_stream(const poise_address *there)
@@ -275,7 +299,7 @@ TEST(NET, unix_listen_errors)
     int pair[2];
     no_more_descriptors(&before);
     int result[5] = { poise_unix_listen(&nowhere, 1), poise_unix_connect(&there), poise_unix_bind(NULL),
-                      poise_pair(pair, SOCK_STREAM), poise_pipe(pair) };
+                      poise_unix_pair(pair, SOCK_STREAM), poise_pipe(pair) };
     setrlimit(RLIMIT_NOFILE, &before);
     for (int i = 0; i < 5; i++)
         CHECK_INT(result[i], -EMFILE);
@@ -418,7 +442,7 @@ TEST(NET, pair_of_streams)
     int fd[2];
     char bytes[8];
     poise_address address;
-    CHECK_INT(poise_pair(fd, SOCK_STREAM), 0);
+    CHECK_INT(poise_unix_pair(fd, SOCK_STREAM), 0);
     CALL(check_flags(fd[0]));
     CALL(check_flags(fd[1]));
     CHECK_INT(poise_recv(fd[0], bytes, sizeof bytes), -EAGAIN);
@@ -439,7 +463,7 @@ TEST(NET, pair_of_datagrams)
 {
     int fd[2];
     char bytes[8];
-    CHECK_INT(poise_pair(fd, SOCK_DGRAM), 0);
+    CHECK_INT(poise_unix_pair(fd, SOCK_DGRAM), 0);
     CALL(check_flags(fd[0]));
     CALL(check_flags(fd[1]));
     CHECK_INT(poise_send(fd[0], "ab", 2), 2);
@@ -457,7 +481,7 @@ TEST(NET, pair_of_another_type)
     static const int types[] = { 0, -1, 12345, SOCK_RAW, SOCK_STREAM | SOCK_NONBLOCK };
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         int fd[2] = { 7, 7 };
-        CHECK_INT(poise_pair(fd, types[i]), -EINVAL);
+        CHECK_INT(poise_unix_pair(fd, types[i]), -EINVAL);
         CHECK(fd[0] == -1 && fd[1] == -1);
     }
 }
@@ -489,8 +513,8 @@ TEST(G20, no_sigpipe_unix)
     int stream[2], datagram[2];
     pipes = 0;
     CHECK_INT(sigaction(SIGPIPE, &count, &before), 0);
-    CHECK_INT(poise_pair(stream, SOCK_STREAM), 0);
-    CHECK_INT(poise_pair(datagram, SOCK_DGRAM), 0);
+    CHECK_INT(poise_unix_pair(stream, SOCK_STREAM), 0);
+    CHECK_INT(poise_unix_pair(datagram, SOCK_DGRAM), 0);
     close(stream[1]);
     ptrdiff_t after_close = poise_send(stream[0], "x", 1);
     int shut = poise_shutdown(datagram[0], SHUT_RDWR);

@@ -12,6 +12,7 @@
 #ifndef __wasi__
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #endif
 
@@ -863,6 +864,105 @@ TEST(G15, unconnected_is_not_closed)
     poise_close(queue);
     close(fd[0]);
     close(fd[1]);
+}
+#endif
+
+#ifndef __wasi__
+/* The kernel tells of the end for reading only who asks for it: of both ends' close, whoever watches for anything. */
+static void check_both_closed(int fd)
+{
+    static const uint32_t interests[] = {
+        OUT, BOTH, IN, OUT | POISE_EDGE, BOTH | POISE_EDGE, IN | POISE_EDGE, OUT | POISE_ONESHOT
+    };
+    for (size_t i = 0; i < sizeof interests / sizeof interests[0]; i++) {
+        poise *queue = open_queue();
+        CHECK_INT(poise_watch(queue, poise_fd(fd), interests[i], &fd), 0);
+        CHECK_INT(wait_for(queue, &fd), (interests[i] & BOTH) | POISE_READ_CLOSED | POISE_WRITE_CLOSED);
+        poise_close(queue);
+    }
+    close(fd);
+}
+
+/* By poll(2): the end of both directions has arrived. */
+static void await_hangup(int fd)
+{
+    struct pollfd end = { .fd = fd };
+    MUST(poll(&end, 1, (int)(patience() / MS)) == 1 && (end.revents & POLLHUP) != 0);
+}
+
+TEST(G15, both_directions_closed)
+{
+    int fd[2];
+    MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd) == 0);
+    close(fd[1]);
+    CALL(check_both_closed(fd[0]));
+
+    tcp_pair(fd); /* the other end, and this one */
+    close(fd[1]);
+    MUST(shutdown(fd[0], SHUT_WR) == 0);
+    await_hangup(fd[0]);
+    CALL(check_both_closed(fd[0]));
+
+    tcp_pair(fd); /* a reset, and somebody has taken the error */
+    send_byte(fd[0]);
+    await_readable(fd[1]);
+    close(fd[1]);
+    await_hangup(fd[0]);
+    CHECK_INT(socket_error(fd[0]), ECONNRESET);
+    CALL(check_both_closed(fd[0]));
+}
+
+/* This end reads no more, and the peer goes on: nothing was expected, and yet it comes. */
+TEST(G15, own_end_of_reading)
+{
+    poise *queue = open_queue();
+    int fd[2];
+    char byte;
+    tcp_pair(fd);
+    MUST(shutdown(fd[0], SHUT_RD) == 0);
+    CHECK_INT(poise_watch(queue, poise_fd(fd[0]), BOTH, fd), 0);
+    CHECK_INT(wait_for_bits(queue, fd, IN), BOTH | POISE_READ_CLOSED);
+    CHECK_INT(recv(fd[0], &byte, 1, 0), 0);
+    send_byte(fd[1]);
+    struct pollfd arrived = { .fd = fd[0], .events = POLLIN };
+    ssize_t got = 0;
+    for (uint64_t end = poise_now() + (uint64_t)patience(); got == 0 && poise_now() < end;) {
+        (void)poll(&arrived, 1, 1);
+        got = recv(fd[0], &byte, 1, 0);
+    }
+    CHECK_INT(got, 1);
+    CHECK_INT(wait_for_bits(queue, fd, IN), BOTH | POISE_READ_CLOSED);
+    poise_close(queue);
+    close_pair(fd);
+}
+
+/* The last writer has gone, and the next one comes. */
+TEST(G15, next_writer)
+{
+    char folder[64], path[80], byte;
+    snprintf(folder, sizeof folder, "%s/poise-XXXXXX", P_tmpdir);
+    MUST(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/fifo", folder);
+    MUST(mkfifo(path, 0600) == 0);
+    int reader = open(path, O_RDONLY | O_NONBLOCK), writer = open(path, O_WRONLY | O_NONBLOCK);
+    MUST(reader >= 0 && writer >= 0);
+    poise *queue = open_queue();
+    CHECK_INT(poise_watch(queue, poise_fd(reader), IN, &reader), 0);
+    CHECK_INT(poise_wait(queue, 0), 0);
+    close(writer);
+    CHECK_INT(wait_for(queue, &reader), IN | POISE_READ_CLOSED);
+    CHECK_INT(read(reader, &byte, 1), 0);
+    writer = open(path, O_WRONLY | O_NONBLOCK);
+    MUST(writer >= 0);
+    CHECK_INT(poise_wait(queue, 0), 0);
+    MUST(write(writer, "x", 1) == 1);
+    CHECK_INT(wait_for(queue, &reader), IN);
+    CHECK_INT(read(reader, &byte, 1), 1);
+    poise_close(queue);
+    close(reader);
+    close(writer);
+    unlink(path);
+    rmdir(folder);
 }
 #endif
 

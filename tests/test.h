@@ -126,7 +126,7 @@ static inline bool backend_is(const char *name) { return strcmp(test_backend, na
 
 bool has_sockets(void);         /* false: WASI 0.1 */
 unsigned scale(unsigned n);     /* n times --scale percent, at least 1: fewer rounds on a slow host */
-int64_t patience(void);         /* how long a wait for what must come may take: 2 s, more on a slow host */
+int64_t patience(void);         /* how long a wait for what must come may take: 10 s, more on a slow host */
 bool host_is(const char *name); /* what --host says begins so: "jco", "wasmtime", "wasmtime-47" */
 int64_t cpu_time(void);         /* of the process, in ns; 0 under WASI */
 uint16_t peer_port(void);       /* of the process that --peer names; 0: there is none */

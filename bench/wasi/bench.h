@@ -20,8 +20,8 @@ void *room_for(size_t n, size_t size); /* zeroed; ends the program if there is n
 enum { WAIT_FOREVER = -1 };
 
 extern const char *const waiter_name;
-void waiter_open(uint32_t sources, uint32_t timers); /* at most so many */
-void waiter_add(uint32_t source, int fd);            /* for input, level mode */
+void waiter_open(uint32_t sources, uint32_t timers);    /* at most so many */
+void waiter_add(uint32_t source, int fd, short events); /* POLLIN or POLLOUT, level mode */
 
 /* Writes the numbers of the ready sources, returns how many. */
 uint32_t waiter_wait(int64_t timeout_ns, uint32_t *ready);
@@ -32,8 +32,8 @@ void waiter_start(uint32_t timer, uint64_t after_ns);
 void waiter_stop(uint32_t timer);
 uint64_t waiter_fired(void);
 
-struct host_counts { /* of the wait; all 0 where it cannot be told */
-    uint64_t polls, yields, subscribes, drops;
+struct host_counts {                                  /* of the wait; all 0 where it cannot be told */
+    uint64_t polls, yields, subscribes, drops, looks; /* looks: reads behind a part, which are not the wait's */
 };
 struct host_counts waiter_host(void);
 
@@ -41,8 +41,11 @@ struct host_counts waiter_host(void);
 
 enum { MOST_READ = 512 };
 
-void make_pairs(void);     /* settings.n pairs, watched */
-void connect_helper(void); /* one connection for orders, settings.n that are watched */
+void make_pairs(short events); /* settings.n pairs: one end watched for POLLIN, or the other for POLLOUT */
+void connect_helper(void);     /* one connection for orders, settings.n that are watched */
+void make_bound(int type);     /* settings.n listeners (SOCK_STREAM) or UDP sockets (SOCK_DGRAM), watched for POLLIN */
+int reader_of(uint32_t source);
+int writer_of(uint32_t source);
 void write_to(uint32_t source, const void *bytes, size_t size);
 void order(const void *bytes, size_t size);           /* on the connection for orders */
 long read_of(uint32_t source, char bytes[MOST_READ]); /* how many came; <= 0: none */
@@ -79,12 +82,20 @@ struct workload {
     enum { NO_HELPER, HELPER_POSSIBLE, HELPER_NEEDED } helper;
     bool timers;         /* no sockets */
     bool delays;         /* it looks at the clock behind each wait */
+    void (*make)(void);  /* its own sources; NULL: pairs, or connections to the helper */
     void (*begin)(void); /* once, when the sockets are there; may be NULL */
     void (*round)(uint64_t count);
     long warm_up; /* operations in a round of the warm-up */
     long gap_us;  /* where none is given */
 };
 const struct workload *workload_named(const char *name);
+void begin_round(void);
+bool time_is_up(void);                         /* a look at the clock now and then only */
 void prepare(const struct workload *workload); /* sets up, drops what came before, warms up */
+
+/* ---- io.c: workload io ------------------------------------------------------------------------------------------- */
+
+void io_make(void);
+void io_round(uint64_t count);
 
 #endif

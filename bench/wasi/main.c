@@ -119,6 +119,7 @@ static void print_round(const struct host_counts *before)
         print_number("subscribes", host.subscribes - before->subscribes);
         print_number("drops", host.drops - before->drops);
         print_number("calls", calls_of(&host) - calls_of(before));
+        print_number("looks", host.looks - before->looks);
     }
     if (figures.seen + figures.lost > 0) {
         print_number("seen", figures.seen);

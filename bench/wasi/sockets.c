@@ -45,13 +45,13 @@ static void set_nonblocking(int fd)
         die("fcntl");
 }
 
-static void source_open(uint32_t source, int watch, int write)
+static void source_open(uint32_t source, int watch, int write, short events)
 {
     watched[source] = watch;
     written[source] = write;
     set_nonblocking(watch);
     set_nonblocking(write);
-    waiter_add(source, watch);
+    waiter_add(source, events == POLLOUT ? write : watch, events);
 }
 
 static void sources_open(void)
@@ -60,21 +60,39 @@ static void sources_open(void)
     written = room_for((size_t)settings.n, sizeof *written);
 }
 
-void make_pairs(void)
+static int bound(int type)
 {
     struct sockaddr_in where = address(settings.address, 0);
+    int fd = socket(AF_INET, type, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&where, sizeof where) != 0 ||
+        (type == SOCK_STREAM && listen(fd, BACKLOG) != 0))
+        die("bind");
+    return fd;
+}
+
+void make_bound(int type)
+{
+    sources_open();
+    for (uint32_t i = 0; i < (uint32_t)settings.n; i++) {
+        int fd = bound(type);
+        source_open(i, fd, fd, POLLIN);
+    }
+}
+
+void make_pairs(short events)
+{
+    struct sockaddr_in where;
     socklen_t size = sizeof where;
-    int listener = tcp_socket();
-    if (bind(listener, (struct sockaddr *)&where, sizeof where) != 0 || listen(listener, BACKLOG) != 0 ||
-        getsockname(listener, (struct sockaddr *)&where, &size) != 0)
-        die("listen");
+    int listener = bound(SOCK_STREAM);
+    if (getsockname(listener, (struct sockaddr *)&where, &size) != 0)
+        die("getsockname");
     sources_open();
     for (uint32_t i = 0; i < (uint32_t)settings.n; i++) {
         int connected = connected_to(&where);
         int accepted = accept(listener, NULL, NULL);
         if (accepted < 0)
             die("accept");
-        source_open(i, accepted, connected);
+        source_open(i, accepted, connected, events);
     }
 }
 
@@ -86,9 +104,12 @@ void connect_helper(void)
     set_nonblocking(orders);
     for (uint32_t i = 0; i < (uint32_t)settings.n; i++) {
         int fd = connected_to(&where);
-        source_open(i, fd, fd);
+        source_open(i, fd, fd, POLLIN);
     }
 }
+
+int reader_of(uint32_t source) { return watched[source]; }
+int writer_of(uint32_t source) { return written[source]; }
 
 static void send_all(int fd, const void *bytes, size_t size)
 {

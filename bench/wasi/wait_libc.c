@@ -1,9 +1,16 @@
-/* The C library's poll(2) on the whole array. Linked without poise, whose bridge it would go through otherwise. */
+/* The C library's poll(2) on the whole array. Linked without poise, whose bridge it would go through otherwise; or, as the
+ * peer `unwatched`, with poise and an open queue which watches none of this. */
 #include "bench.h"
 
 #include <poll.h>
 
+#ifdef UNWATCHED
+#include <poise/poise.h>
+
+const char *const waiter_name = "unwatched";
+#else
 const char *const waiter_name = "libc";
+#endif
 static struct pollfd *list;
 static uint32_t count;
 
@@ -11,11 +18,16 @@ void waiter_open(uint32_t sources, uint32_t timers)
 {
     (void)timers;
     list = room_for(sources, sizeof *list);
+#ifdef UNWATCHED
+    poise *queue;
+    if (poise_open(&queue, NULL) < 0)
+        die("poise_open");
+#endif
 }
 
-void waiter_add(uint32_t source, int fd)
+void waiter_add(uint32_t source, int fd, short events)
 {
-    list[source] = (struct pollfd){ .fd = fd, .events = POLLIN };
+    list[source] = (struct pollfd){ .fd = fd, .events = events };
     count = source + 1;
 }
 

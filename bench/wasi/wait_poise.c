@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poise/poise.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #include "wasi/host.h"
@@ -31,9 +32,10 @@ void waiter_open(uint32_t sources, uint32_t n)
 }
 
 /* What comes out as data: the source's number and one, for a timer NULL. */
-void waiter_add(uint32_t source, int fd)
+void waiter_add(uint32_t source, int fd, short events)
 {
-    check(poise_watch(queue, poise_fd(fd), POISE_READABLE, (void *)(uintptr_t)(source + 1)), "poise_watch");
+    uint32_t interest = events == POLLOUT ? POISE_WRITABLE : POISE_READABLE;
+    check(poise_watch(queue, poise_fd(fd), interest, (void *)(uintptr_t)(source + 1)), "poise_watch");
 }
 
 uint32_t waiter_wait(int64_t timeout_ns, uint32_t *ready)
@@ -64,5 +66,5 @@ uint64_t waiter_fired(void) { return fired; }
 struct host_counts waiter_host(void)
 {
     struct host_calls calls = poise__host_calls;
-    return (struct host_counts){ calls.polls, calls.yields, calls.subscribes, calls.drops };
+    return (struct host_counts){ calls.polls, calls.yields, calls.subscribes, calls.drops, calls.looks };
 }

@@ -62,9 +62,9 @@ void waiter_open(uint32_t most_sources, uint32_t most_timers)
     timer_of = room_for(room, sizeof *timer_of);
 }
 
-void waiter_add(uint32_t source, int fd)
+void waiter_add(uint32_t source, int fd, short events)
 {
-    struct pollfd one = { .fd = fd, .events = POLLIN };
+    struct pollfd one = { .fd = fd, .events = events };
     captured = 0;
     capturing = true;
     (void)poll(&one, 1, -1);

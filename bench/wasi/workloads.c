@@ -2,6 +2,7 @@
 #include "bench.h"
 #include "message.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,9 +38,9 @@ static uint64_t timed_wait(int64_t timeout_ns, uint32_t *n)
 }
 
 /* The time is looked at now and then only: it is a host call. */
-static bool time_is_up(void) { return figures.waits % 64 == 0 && now_ns() > limit; }
+bool time_is_up(void) { return figures.waits % 64 == 0 && now_ns() > limit; }
 
-static void begin_round(void)
+void begin_round(void)
 {
     begun = now_ns();
     limit = begun + (uint64_t)settings.limit_ms * 1000000;
@@ -80,6 +81,35 @@ static void active_round(uint64_t count)
                 served(ready[i]);
                 write_to(ready[i], "x", 1);
             }
+        }
+    }
+    stop_clock();
+}
+
+/* ---- event: some bytes come, are read at once, and the next wait finds that this was all --------------------------- */
+
+static bool read_event(uint32_t source)
+{
+    char bytes[MOST_READ];
+    if (read_of(source, bytes) <= 0)
+        return false;
+    served(source);
+    return true;
+}
+
+static void event_round(uint64_t count)
+{
+    begin_round();
+    while (figures.ops < count && !time_is_up()) {
+        write_to(active_source((uint32_t)(figures.ops % (uint64_t)settings.active)), "hello", 5);
+        for (bool come = false; !come;) {
+            uint32_t n = wait_for(WAIT_FOREVER);
+            for (uint32_t i = 0; i < n; i++)
+                come |= read_event(ready[i]);
+        }
+        for (uint32_t n; (n = wait_for(0)) > 0;) {
+            for (uint32_t i = 0; i < n; i++)
+                (void)read_event(ready[i]);
         }
     }
     stop_clock();
@@ -327,13 +357,15 @@ static void timers_round(uint64_t count)
 /* ---- all of them ------------------------------------------------------------------------------------------------- */
 
 static const struct workload workloads[] = {
-    { "active", NO_HELPER, false, false, active_begin, active_round, 50, 0 },
-    { "random", NO_HELPER, false, true, NULL, random_round, 50, 0 },
-    { "cold", NO_HELPER, false, true, active_begin, cold_round, 50, 1000 },
-    { "silent", HELPER_POSSIBLE, false, false, NULL, silent_round, 5, 20000 },
-    { "request", HELPER_NEEDED, false, true, NULL, request_round, 50, 0 },
-    { "idle", NO_HELPER, false, false, NULL, idle_round, 50, 0 },
-    { "timers", NO_HELPER, true, false, timers_begin, timers_round, 50, 0 },
+    { "active", NO_HELPER, false, false, NULL, active_begin, active_round, 50, 0 },
+    { "random", NO_HELPER, false, true, NULL, NULL, random_round, 50, 0 },
+    { "cold", NO_HELPER, false, true, NULL, active_begin, cold_round, 50, 1000 },
+    { "silent", HELPER_POSSIBLE, false, false, NULL, NULL, silent_round, 5, 20000 },
+    { "request", HELPER_NEEDED, false, true, NULL, NULL, request_round, 50, 0 },
+    { "event", NO_HELPER, false, false, NULL, NULL, event_round, 50, 0 },
+    { "idle", NO_HELPER, false, false, NULL, NULL, idle_round, 50, 0 },
+    { "io", NO_HELPER, false, false, io_make, NULL, io_round, 500, 0 },
+    { "timers", NO_HELPER, true, false, NULL, timers_begin, timers_round, 50, 0 },
 };
 
 const struct workload *workload_named(const char *name)
@@ -352,7 +384,7 @@ static void warm_up(const struct workload *workload)
     while (waits < WARM_UP_WAITS && now_ns() < until) {
         figures_reset();
         workload->round((uint64_t)workload->warm_up);
-        waits += workload->timers ? figures.ops : figures.waits;
+        waits += workload->timers || workload->make != NULL ? figures.ops : figures.waits;
     }
 }
 
@@ -368,11 +400,14 @@ void prepare(const struct workload *workload)
         waiter_open(0, n + (uint32_t)settings.active);
     } else {
         waiter_open(n, 0);
-        if (settings.port != 0)
+        if (workload->make != NULL)
+            workload->make();
+        else if (settings.port != 0)
             connect_helper();
         else
-            make_pairs();
-        drop_what_came(ready);
+            make_pairs(POLLIN);
+        if (workload->make == NULL)
+            drop_what_came(ready);
     }
     if (workload->begin != NULL)
         workload->begin();

@@ -65,8 +65,8 @@ enum {                            /* interest                readiness          
     POISE_WRITABLE     = 1 << 1,  /* watch for room          room, or a connect has ended                            */
     POISE_PRIORITY     = 1 << 2,  /* out-of-band data        out-of-band data; -ENOTSUP where there is none          */
     POISE_ERROR        = 1 << 3,  /*                         the source has failed: the next operation says how      */
-    POISE_READ_CLOSED  = 1 << 4,  /*                         hint: the peer will send no more                        */
-    POISE_WRITE_CLOSED = 1 << 5,  /*                         hint: the peer will take no more                        */
+    POISE_READ_CLOSED  = 1 << 4,  /*                         hint: no more is expected (peer's end, own SHUT_RD)     */
+    POISE_WRITE_CLOSED = 1 << 5,  /*                         hint: no more will be taken                             */
     POISE_TIMER        = 1 << 6,  /*                         a poise_timer's deadline has passed                     */
     POISE_WAKE         = 1 << 7,  /*                         a poise_waker was woken                                 */
     POISE_EDGE         = 1 << 8,  /* mode: report a change once; say EAGAIN with poise_again(), for the backend poll */

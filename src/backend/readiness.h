@@ -3,6 +3,7 @@
 #ifndef POISE_READINESS_H
 #define POISE_READINESS_H
 
+#include <poll.h>
 #include <sys/stat.h>
 
 #include "../backend.h"
@@ -11,13 +12,28 @@ struct flags {
     bool in, out, priority, error, hangup, read_hangup;
 };
 
+/* A read hang-up is told to who asks for it, a hang-up to all. */
+static inline bool both_ways_closed(int fd)
+{
+#ifdef POLLRDHUP
+    const int both = POLLRDHUP | POLLHUP;
+    struct pollfd now = { .fd = fd, .events = POLLRDHUP };
+    return poll(&now, 1, 0) > 0 && (now.revents & both) == both;
+#else
+    (void)fd;
+    return false;
+#endif
+}
+
 /* A hang-up or an error concerns every direction that was asked for (G15): the operation that was waited for will not
  * block.
  *
- * The hints must be true whenever they are set. A hang-up alone does not tell: an unconnected TCP socket has one, too.
- * With a read hang-up both directions of a socket are closed; so they are with an error, as after a reset or a refused
- * connect, when nobody has asked for read hang-ups (POISE_WRITABLE alone). On a pipe, a hang-up says that the last writer
- * has gone, and an error that the last reader has. What it is costs an fstat, on that rare path only. */
+ * The hints must be true whenever they are set: nothing more is expected to come, or will be taken. (Expected: after its
+ * own SHUT_RD a TCP socket still gives what the peer goes on sending, and a next writer may open a FIFO.) A hang-up
+ * alone does not tell: an unconnected TCP socket has one, too. With a read hang-up both directions of a socket are
+ * closed; who watches for POISE_WRITABLE alone has not asked for that, so the kernel is asked once more. On a pipe, a
+ * hang-up says that the last writer has gone, and an error that the last reader has. What it is costs an fstat, and for
+ * a socket a poll, on that rare path only. */
 static inline uint32_t closed_hints(int fd, struct flags flags)
 {
     const uint32_t both = POISE_READ_CLOSED | POISE_WRITE_CLOSED;
@@ -28,7 +44,7 @@ static inline uint32_t closed_hints(int fd, struct flags flags)
         return 0;
     if (S_ISFIFO(status.st_mode))
         return (flags.hangup ? (uint32_t)POISE_READ_CLOSED : 0) | (flags.error ? (uint32_t)POISE_WRITE_CLOSED : 0);
-    return S_ISSOCK(status.st_mode) && flags.hangup && flags.error ? both : 0;
+    return S_ISSOCK(status.st_mode) && flags.hangup && both_ways_closed(fd) ? both : 0;
 }
 
 static inline uint32_t readiness(int fd, struct flags flags)

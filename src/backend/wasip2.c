@@ -83,6 +83,7 @@ struct set {
     struct crowd crowd;    /* whom to ask about; its arrays */
     uint32_t capacity;     /* in slots */
     uint32_t at_once;      /* how many are ready without asking */
+    uint32_t fresh;        /* watched since the last wait, which may have let libc make pollables */
     uint32_t loose;        /* first slot to look at again */
     bool changed;          /* handles came or went since this wait began */
     bool crowded;          /* the last wait for all found many: there may be more than one call reports */
@@ -95,6 +96,7 @@ struct set {
 _Static_assert(sizeof(struct entry) + sizeof(struct heat) + 4 * sizeof(uint32_t) <= 48, "at most 48 bytes a source");
 
 static struct set *all_sets;
+static uint32_t all_slots; /* the sum of their capacities */
 
 static struct set *set_of(struct poise *queue) { return queue->platform; }
 
@@ -262,13 +264,18 @@ static int reserve(struct poise *queue, uint32_t slots)
 {
     struct set *set = set_of(queue);
     size_t each = sizeof *set->entries + sizeof *set->crowd.heat + 4 * sizeof(uint32_t);
+    if (!poise__hear_reserve(all_slots - set->capacity + slots)) {
+        return -ENOMEM;
+    }
     struct entry *entries = queue_realloc(queue, NULL, slots * each + sizeof *set->list);
     if (entries == NULL) {
+        (void)poise__hear_reserve(all_slots);
         return -ENOMEM;
     }
     struct heat *heat = (struct heat *)&entries[slots];
     uint32_t *order = (uint32_t *)&heat[slots];
     uint32_t old = set->capacity;
+    all_slots += slots - old;
     if (old > 0) {
         memcpy(entries, set->entries, old * sizeof *entries);
         memcpy(heat, set->crowd.heat, old * sizeof *heat);
@@ -325,6 +332,8 @@ static void close_(struct poise *queue)
         link = &(*link)->next;
     }
     *link = set->next;
+    all_slots -= set->capacity;
+    (void)poise__hear_reserve(all_slots);
     if (set->timer != 0) {
         poise__host_drop(set->timer);
     }
@@ -348,8 +357,12 @@ static int arm(struct poise *queue, uint32_t index, enum arm why)
     int32_t id = slot->source.id;
     if (why == ARM_WATCH) {
         struct stat status = { 0 };
-        if (slot->state & SLOT_NEW) { /* whatever had the slot before, and maybe was a file when it went */
-            entry->flags &= LOOSE;
+        if (slot->state & SLOT_NEW) {
+            set->fresh += set->fresh < queue->used; /* more there cannot be */
+            if (!poise__hear_room(set->fresh)) {
+                return -ENOMEM;
+            }
+            entry->flags &= LOOSE; /* whatever had the slot before, and maybe was a file when it went */
         }
         if (slot->source.kind > KIND_POLLABLE || (slot->interest & POISE_PRIORITY)) {
             return -ENOTSUP;
@@ -472,6 +485,7 @@ static void capture_loose(struct poise *queue)
     uint32_t index = set->loose;
     set->loose = NONE;
     set->at_once = 0;
+    set->fresh = 0;
     while (index != NONE) {
         struct entry *entry = &set->entries[index];
         uint32_t next = entry->loose;

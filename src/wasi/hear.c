@@ -37,25 +37,34 @@ bool poise__hear_deaf;
 
 enum kind { INPUT, OUTPUT, SOCKET, INCOMING, OUTGOING, POLLABLE, KINDS = 8 };
 
-/* A hash table with open addressing. Two entries for each pollable: by its stream, which may have several, and by itself,
- * so that it is forgotten when it is dropped (before its stream is: that is the rule). 22 to 128 bytes a pollable.
+/* A hash table with open addressing, at most four fifths full. Two entries for each pollable: by its stream, which may
+ * have several, and by itself, so that it is forgotten when it is dropped (before its stream is: that is the rule).
  *
- * It is the program's, not a queue's, and comes from malloc: libc may have subscribed before there was a queue. */
+ * It is the program's, not a queue's, and comes from malloc: libc may have subscribed before there was a queue. A queue
+ * makes room for both directions of each source that it has room for, so that no wait needs memory: 40 bytes a source. */
 struct link {
     uint32_t key;   /* handle * KINDS + kind: some hosts number each kind for itself. 0: a free place; no handle is 0 */
     uint32_t value; /* a stream's: the pollable; a pollable's: the key of its stream */
 };
 
+enum { LEAST = 20, A_SOURCE = 5 /* places: four entries */ };
+
 static struct {
     struct link *links;
-    uint32_t capacity, used; /* a power of two */
+    uint32_t capacity, used;
+    uint32_t reserved; /* the least capacity that queues have asked for */
 } table;
 
 static uint32_t key_of(enum kind kind, int32_t handle) { return (uint32_t)handle * KINDS + kind; }
 
-static uint32_t home_of(uint32_t key) { return (key * UINT32_C(0x9E3779B1)) >> 4 & (table.capacity - 1); }
+static uint32_t home_of(uint32_t key)
+{
+    return (uint32_t)((uint64_t)(key * UINT32_C(0x9E3779B1)) * table.capacity >> 32);
+}
 
-static uint32_t after(uint32_t at) { return (at + 1) & (table.capacity - 1); }
+static uint32_t after(uint32_t at) { return at + 1 < table.capacity ? at + 1 : 0; }
+
+static uint32_t distance(uint32_t from, uint32_t to) { return to >= from ? to - from : to + table.capacity - from; }
 
 /* The next place, from this one on, that has the key; or the free place where none is any more. */
 static uint32_t find(uint32_t at, uint32_t key)
@@ -79,9 +88,8 @@ static void insert(uint32_t key, uint32_t value)
 static void erase(uint32_t hole)
 {
     for (uint32_t at = after(hole); table.links[at].key != 0; at = after(at)) {
-        uint32_t mask = table.capacity - 1;
         uint32_t home = home_of(table.links[at].key);
-        if (((at - home) & mask) >= ((at - hole) & mask)) { /* its home is not behind the hole */
+        if (distance(home, at) >= distance(hole, at)) { /* its home is not behind the hole */
             table.links[hole] = table.links[at];
             hole = at;
         }
@@ -92,12 +100,12 @@ static void erase(uint32_t hole)
 
 static bool resize(uint32_t capacity)
 {
+    struct link *before = table.links;
+    uint32_t old = table.capacity;
     struct link *links = calloc(capacity, sizeof *links);
     if (links == NULL) {
         return false;
     }
-    struct link *before = table.links;
-    uint32_t old = table.capacity;
     table.links = links;
     table.capacity = capacity;
     table.used = 0;
@@ -110,7 +118,35 @@ static bool resize(uint32_t capacity)
     return true;
 }
 
-enum { LEAST = 16 };
+/* After something has gone: a table that is nearly empty gives memory back. Without memory for that it stays. */
+static void shrink(void)
+{
+    uint32_t enough = table.used * 2 + LEAST > table.reserved ? table.used * 2 + LEAST : table.reserved;
+    if (table.used == 0 && table.reserved == 0) {
+        free(table.links);
+        table.links = NULL;
+        table.capacity = 0;
+    } else if (table.used < table.capacity / 8 && enough < table.capacity) {
+        (void)resize(enough);
+    }
+}
+
+bool poise__hear_reserve(uint32_t sources)
+{
+    if (table.capacity < sources * A_SOURCE && !resize(sources * A_SOURCE)) {
+        return false;
+    }
+    table.reserved = sources * A_SOURCE;
+    shrink();
+    return true;
+}
+
+static bool room(uint32_t entries)
+{
+    return (table.used + entries) * 5 <= table.capacity * 4 || resize(table.capacity * 2 + LEAST + entries);
+}
+
+bool poise__hear_room(uint32_t sources) { return room(sources * 4); }
 
 static void forget(int32_t pollable)
 {
@@ -134,7 +170,7 @@ static int32_t subscribed(enum kind kind, int32_t handle, int32_t pollable)
 {
     poise__host_calls.heard++;
     forget(pollable); /* if somebody has dropped it by an import of his own */
-    if ((table.used + 2) * 4 > table.capacity * 3 && !resize(table.capacity != 0 ? table.capacity * 2 : LEAST)) {
+    if (!room(2)) {
         poise__hear_deaf = true;
         return pollable;
     }
@@ -146,13 +182,7 @@ static int32_t subscribed(enum kind kind, int32_t handle, int32_t pollable)
 void poise__hear_dropped(int32_t pollable)
 {
     forget(pollable);
-    if (table.used == 0) {
-        free(table.links);
-        table.links = NULL;
-        table.capacity = 0;
-    } else if (table.used < table.capacity / 8 && table.capacity > LEAST) {
-        (void)resize(table.capacity / 2);
-    }
+    shrink();
 }
 
 bool poise__hear_knows(int32_t pollable)

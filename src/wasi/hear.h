@@ -21,6 +21,11 @@ extern bool poise__hear_deaf;
 extern void (*poise__heard_unknown)(bool input);
 bool poise__hear_knows(int32_t pollable);
 
+/* Makes room for both directions of so many sources: in all queues together; beside what is known already. False: there is
+ * no memory. */
+bool poise__hear_reserve(uint32_t sources);
+bool poise__hear_room(uint32_t sources);
+
 void poise__hear_dropped(int32_t pollable); /* the bridge says so of each */
 
 /* Called by poise_shutdown. */

@@ -46,6 +46,7 @@ static bool spurious(poise *queue, const poise_event *event)
 
 bool quiet(poise *queue)
 {
+    int64_t before = cpu_time();
     uint64_t end = poise_now() + (uint64_t)(50 * MS);
     for (uint64_t now = poise_now(); now < end; now = poise_now()) {
         poise_event event;
@@ -55,7 +56,7 @@ bool quiet(poise *queue)
             if (!spurious(queue, &event))
                 return false;
     }
-    return true;
+    return cpu_time() - before <= 25 * MS; /* a wait that spins is no silence */
 }
 
 void eagain(poise *queue, int fd, uint32_t directions)
@@ -76,8 +77,11 @@ ptrdiff_t wait_receive(poise *queue, const int *fd, void *bytes, size_t size, po
 {
     uint64_t end = poise_now() + (uint64_t)patience();
     ptrdiff_t n = -EAGAIN;
-    while (n == -EAGAIN && poise_now() < end && wait_for_bits(queue, fd, IN) != 0)
+    do {
+        if (wait_for_bits(queue, fd, IN) == 0)
+            return -EAGAIN;
         n = receive(queue, *fd, bytes, size, from);
+    } while (n == -EAGAIN && on_wasi() && poise_now() < end);
     return n;
 }
 
@@ -90,29 +94,18 @@ uint32_t hints_of_refusal(void) { return on_wasi() && !backend_is("wasip2") ? 0 
 
 uint32_t hints_of_own_shutdown(int how)
 {
-    if ((on_wasi() && !backend_is("wasip2")) || how == SHUT_WR) /* of which Linux tells nothing; WASI, no edge */
+    if (on_wasi() && !backend_is("wasip2"))
         return 0;
     return how == SHUT_RD ? POISE_READ_CLOSED : CLOSED;
 }
 
-/* ---- Unix sockets ------------------------------------------------------------------------------------------------ */
-
-#ifndef __wasi__
-
-poise_address unused_path(void)
+bool end_is_told(poise *queue, int *fd)
 {
-    static unsigned n;
-    char path[64];
-    poise_address address;
-    snprintf(path, sizeof path, "%s/poise-mio-%ld-%u", P_tmpdir, (long)getpid(), n++);
-    unlink(path); /* of another process, long ago */
-    MUST(poise_address_unix(&address, path, 0) == 0);
-    return address;
+    if (!backend_is("wasip2"))
+        return true;
+    MUST(poise_watch(queue, poise_fd(*fd), IN | EDGE, fd) == 0);
+    return wait_for_bits(queue, fd, IN | POISE_READ_CLOSED) != 0;
 }
-
-void remove_path(const poise_address *address) { MUST(unlink(poise_address_path(address, NULL)) == 0); }
-
-#endif
 
 /* ---- ends of a connection ---------------------------------------------------------------------------------------- */
 

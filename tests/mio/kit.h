@@ -42,8 +42,8 @@ bool events_come(poise *queue, int n, const struct expect expected[]);
 /* Takes the next event, and waits for it, at most patience(). */
 bool next_event(poise *queue, poise_event *event);
 
-/* True if nothing comes for 50 ms. Under WASI a source may be reported readable without a reason: that is let pass if
- * there is nothing to receive. */
+/* True if nothing comes for 50 ms, and (natively) the wait doesn't spin. Under WASI a source may be reported readable
+ * without a reason: that is let pass if there is nothing to receive. */
 bool quiet(poise *queue);
 
 /* The queue's source has said -EAGAIN: on the backend poll it has to be told, so that the next change is reported. */
@@ -52,8 +52,8 @@ void eagain(poise *queue, int fd, uint32_t directions);
 /* poise_recv; from: poise_recv_from, if it isn't NULL. -EAGAIN is told to the queue. */
 ptrdiff_t receive(poise *queue, int fd, void *bytes, size_t size, poise_address *from);
 
-/* The same, after waiting until *fd, which is watched for input, is reported, and something is there. An event without
- * anything to receive is spurious, and waited over. */
+/* The same, after waiting until *fd, which is watched for input, is reported. Under WASI an event without anything to
+ * receive may be spurious, and is waited over. */
 ptrdiff_t wait_receive(poise *queue, const int *fd, void *bytes, size_t size, poise_address *from);
 
 /* ---- closed hints ------------------------------------------------------------------------------------------------ */
@@ -63,15 +63,11 @@ ptrdiff_t wait_receive(poise *queue, const int *fd, void *bytes, size_t size, po
 uint32_t hints_of_end(void);             /* the peer has shut down SHUT_WR, or closed */
 uint32_t hints_of_reset(void);           /* the peer has reset the connection */
 uint32_t hints_of_refusal(void);         /* a connect was refused */
-uint32_t hints_of_own_shutdown(int how); /* the program has shut down this end itself */
+uint32_t hints_of_own_shutdown(int how); /* the program has shut down this end itself, SHUT_RD or SHUT_RDWR */
 
-/* ---- Unix sockets ------------------------------------------------------------------------------------------------ */
-
-#ifndef __wasi__
-/* A path in the folder for temporary files, where nothing is. Who makes something there removes it. */
-poise_address unused_path(void);
-void remove_path(const poise_address *address);
-#endif
+/* A read of *fd has found the end. The backend wasip2 has got to know it by that: watched again, the next event tells
+ * it. True elsewhere, where the hints come before, or not at all. */
+bool end_is_told(poise *queue, int *fd);
 
 /* ---- ends of a connection ---------------------------------------------------------------------------------------- */
 

@@ -107,15 +107,29 @@ TEST(tcp, connect)
     pair.server = -1;
     bool readable = one_event(pair.queue, &pair.client, IN);
     CHECK_INT(receive_now(pair.queue, &pair.client, &byte, 1), 0);
+    bool over = quiet(pair.queue);
     end(&pair);
-    POINT(writable && no_more && readable);
+    POINT(writable && no_more && readable && over);
 }
 
-/* A port that nobody listens at. A host may refuse at once; then there is no event. */
+/* A connect to a port that nobody listens at, under way. A host may refuse nearly always at once; then there is no
+ * event, so it is tried until one comes later. -ECONNREFUSED: none did. */
+static int refused_later(void)
+{
+    poise *queue = open_queue();
+    int fd = -ECONNREFUSED;
+    for (int i = 0; i < 200 && fd == -ECONNREFUSED; i++) {
+        poise_address there = nobody(V4);
+        (void)poise_wait(queue, MS);
+        fd = poise_tcp_connect(&there);
+    }
+    poise_close(queue);
+    return fd;
+}
+
 TEST(tcp, connect_error)
 {
-    poise_address there = nobody(V4);
-    int fd = poise_tcp_connect(&there);
+    int fd = refused_later();
     if (fd < 0) {
         POINT(fd == -ECONNREFUSED);
         return;
@@ -378,8 +392,11 @@ static uint32_t all_until(poise *queue, const void *data, uint32_t bits)
     return ready;
 }
 
+/* The very first event after the peer's end tells of it; under WASI one that comes after the read that has found it. */
 TEST(tcp, write_shutdown)
 {
+    uint32_t ready = 0, hints = hints_of_end();
+    poise_event event;
     char byte;
     struct pair pair;
     CALL(start(&pair, BOTH));
@@ -390,10 +407,16 @@ TEST(tcp, write_shutdown)
     CHECK_INT(healthy & (BOTH | CLOSED) & ~(on_wasi() ? IN : 0), OUT);
     CHECK(quiet(pair.queue));
     CHECK_INT(poise_shutdown(pair.server, SHUT_WR), 0);
-    uint32_t ready = wait_for_bits(pair.queue, &pair.client, IN | hints_of_end());
+    if (on_wasi()) { /* where one without a reason may come first */
+        ready = wait_for_bits(pair.queue, &pair.client, IN | hints);
+    } else {
+        CHECK(next_event(pair.queue, &event));
+        ready = event.data == &pair.client ? event.ready : 0;
+    }
     CHECK_INT(receive_now(pair.queue, &pair.client, &byte, 1), 0);
+    bool told = end_is_told(pair.queue, &pair.client);
     end(&pair);
-    POINT((ready & IN) != 0 && (ready & hints_of_end()) == hints_of_end());
+    POINT((ready & IN) != 0 && (ready & hints) == hints && told);
 }
 
 /* ---- event by event ---------------------------------------------------------------------------------------------- */

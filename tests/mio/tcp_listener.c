@@ -16,12 +16,13 @@ static int by_libc(const poise_address *local)
     return fd;
 }
 
-/* The next connection: its addresses are right, and nothing has come on it. -1: something of that is wrong. */
+/* The next connection, which has been reported (under WASI perhaps without a reason): its addresses are right, and
+ * nothing has come on it. -1: something of that is wrong. */
 static int accept_right(int listener, const char *host, const poise_address *there)
 {
     poise_address from, peer, own;
     char byte;
-    int fd = patient_accept(listener, &from);
+    int fd = on_wasi() ? patient_accept(listener, &from) : poise_tcp_accept(listener, &from);
     if (fd < 0)
         return -1;
     poise_address expected = at(host, poise_address_port(&from));

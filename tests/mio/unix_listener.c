@@ -128,7 +128,10 @@ TEST(unix_listener, unix_listener_deregister)
     CHECK(client >= 0);
     CHECK_INT(poise_unwatch(f.queue, poise_fd(f.listener)), 0);
     bool nothing = quiet(f.queue);
+    int server = poise_tcp_accept(f.listener, NULL); /* it has been there all the time */
+    CHECK(server >= 0);
     close(client);
+    close(server);
     close_fixture(&f);
     POINT(nothing);
 }

@@ -171,7 +171,7 @@ TEST(unix_stream, unix_stream_pair)
 {
     poise *queue = open_queue();
     int fd[2];
-    CHECK_INT(poise_pair(fd, SOCK_STREAM), 0);
+    CHECK_INT(poise_unix_pair(fd, SOCK_STREAM), 0);
     CHECK_INT(poise_watch(queue, poise_fd(fd[0]), BOTH | EDGE, &fd[0]), 0);
     CHECK_INT(poise_watch(queue, poise_fd(fd[1]), BOTH | EDGE, &fd[1]), 0);
     CHECK(EVENTS_COME(queue, { &fd[0], OUT }, { &fd[1], OUT }));

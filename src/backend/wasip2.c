@@ -462,6 +462,7 @@ static bool capture(struct poise *queue, uint32_t index)
         if (result == CAPTURE_HANDLE) {
             if (entry->handle[direction] == 0) {
                 put_handle(set, place, handle);
+                poise__hear_deaf |= !poise__hear_knows(handle);
                 poise__again(queue, index, bits_of(slot, (uint32_t)direction));
             }
         } else {

@@ -15,8 +15,8 @@ enum heard {
 /* Called with each pollable of the stream. Returns whether to look behind a part. */
 extern bool (*poise__heard)(int32_t pollable, enum heard what);
 
-/* There was no memory to note a pollable. Until this is set to false, heard_unknown is called for an operation on a stream
- * whose pollable is not known, if it has one: it gave nothing, or a part. */
+/* There was no memory to note a pollable, or somebody else has subscribed. Until this is set to false, heard_unknown is
+ * called for an operation that gave nothing, or a part, on a stream of which no pollable is known. */
 extern bool poise__hear_deaf;
 extern void (*poise__heard_unknown)(bool input);
 bool poise__hear_knows(int32_t pollable);

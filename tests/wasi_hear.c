@@ -217,15 +217,24 @@ TEST(BRIDGE, write_closed_is_heard)
 TEST(BRIDGE, own_shutdown_is_heard)
 {
     NEED_WASIP2();
-    if (host_is("jco"))
-        SKIP("jco does not report the end of what the program itself has shut down");
     begin(BOTH);
     CHECK_INT(wait_for(queue, fd), OUT);
     CHECK_INT(poise_shutdown(fd[0], SHUT_WR), 0);
     CHECK(wait_for_bits(queue, fd, OUT | POISE_WRITE_CLOSED) != 0);
     CHECK_INT(wait_for_bits(queue, fd, OUT) & POISE_READ_CLOSED, 0);
     CHECK_INT(poise_shutdown(fd[0], SHUT_RD), 0);
-    CHECK(wait_for_bits(queue, fd, BOTH | CLOSED) != 0);
+    for (int i = 0; i < 3; i++) /* level: again and again, by poise itself where the host does not say so (jco) */
+        CHECK(wait_for_bits(queue, fd, BOTH | CLOSED) != 0);
+    end();
+    begin(IN | POISE_EDGE);
+    CHECK_INT(poise_shutdown(fd[0], SHUT_RDWR), 0);
+    CHECK_INT(wait_for(queue, fd), IN | CLOSED);
+    CHECK(silent(queue, fd, 10 * MS));
+    MUST(poise_watch(queue, poise_fd(fd[0]), IN | POISE_ONESHOT, fd) == 0);
+    CHECK_INT(wait_for(queue, fd), IN | CLOSED);
+    CHECK(silent(queue, fd, 10 * MS));
+    MUST(poise_watch(queue, poise_fd(fd[0]), 0, fd) == 0);
+    CALL(idle(queue, 20 * MS));
     end();
 }
 

@@ -62,11 +62,15 @@ enum entry_flags {
     TRIED = 1 << 9,      /* and then there was an event */
     CLOSED_IN = 1 << 10, /* an operation has said so: CLOSED_IN << direction */
     FAILED = 1 << 12,    /* the next read says why */
+    SHUT_IN = 1 << 13,   /* by poise_shutdown: ready, whether the host says so (wasmtime) or not (jco) */
     LOOK = 1 << 16,      /* and the bits above: behind how many reads to look */
 };
 enum { LOOKS = 31 * LOOK };
 enum { AT_ONCE = READY_IN | READY_IN << OUT, FOUND = FOUND_IN | FOUND_IN << OUT };
-enum { CLOSED_BOTH = CLOSED_IN | CLOSED_IN << OUT, HEARD = SOCKET | PART | TRIED | CLOSED_BOTH | FAILED | LOOKS };
+enum {
+    CLOSED_BOTH = CLOSED_IN | CLOSED_IN << OUT,
+    HEARD = SOCKET | PART | TRIED | CLOSED_BOTH | FAILED | SHUT_IN | LOOKS
+};
 
 struct entry {         /* beside the slot of the same number */
     int32_t handle[2]; /* 0: none */
@@ -251,8 +255,9 @@ static void heard_shutdown(int fd, int how)
         uint32_t index = poise__slot_of(set->queue, poise_fd(fd));
         struct entry *entry = index != NONE ? &set->entries[index] : NULL;
         if (entry != NULL && (entry->handle[IN] != 0 || entry->handle[OUT] != 0)) {
-            entry->flags |= how != SHUT_WR ? (uint32_t)CLOSED_IN : 0;
+            entry->flags |= how != SHUT_WR ? (uint32_t)CLOSED_IN | SHUT_IN : 0;
             entry->flags |= how != SHUT_RD ? (uint32_t)CLOSED_IN << OUT : 0;
+            look_again(set, index);
         }
     }
 }
@@ -465,8 +470,10 @@ static bool capture(struct poise *queue, uint32_t index)
                 poise__hear_deaf |= !poise__hear_knows(handle);
                 poise__again(queue, index, bits_of(slot, (uint32_t)direction));
             }
-        } else {
-            bool ready = result == CAPTURE_READY && wanted(slot, direction);
+        }
+        bool shut = direction == IN && (entry->flags & SHUT_IN);
+        if (result != CAPTURE_HANDLE || shut) {
+            bool ready = (result == CAPTURE_READY || shut) && wanted(slot, direction);
             entry->flags |= ready ? (uint32_t)READY_IN << direction : 0;
             look_again(set, index);
         }
@@ -533,7 +540,7 @@ static bool report(struct poise *queue, uint32_t index)
     entry->flags &= ~(uint32_t)(FOUND | PART);
     if (slot->source.kind == KIND_POLLABLE) {
         ready = DIRECTIONS;
-    } else if (entry->flags & (CONNECTING | AT_ONCE)) {
+    } else if ((entry->flags & (CONNECTING | AT_ONCE)) && !(entry->flags & SHUT_IN)) {
         if (entry->flags & CONNECTING) {
             ready = finish_connect(queue, index, entry->handle[in ? IN : OUT]);
         }
@@ -596,12 +603,12 @@ static bool add(struct poise *queue, struct window *window, uint32_t position)
     uint32_t before = window->handles + window->found;
     for (int direction = IN; direction <= OUT; direction++) {
         int32_t handle = waits_for(queue, index, direction);
-        if (handle != 0) {
-            window->place[window->handles] = index * 2 + (uint32_t)direction;
-            window->handle[window->handles++] = handle;
-        } else if (waits(&queue->slots[index], direction) && (entry->flags & (uint32_t)READY_IN << direction)) {
+        if (waits(&queue->slots[index], direction) && (entry->flags & (uint32_t)READY_IN << direction)) {
             entry->flags |= (uint32_t)FOUND_IN << direction;
             window->found++;
+        } else if (handle != 0) {
+            window->place[window->handles] = index * 2 + (uint32_t)direction;
+            window->handle[window->handles++] = handle;
         }
     }
     if (window->handles + window->found == before) {

@@ -254,7 +254,7 @@ def head(mio, rows, results, headings):
            "`TEST(tcp_stream, set_get_ttl)` in `tests/mio/tcp_stream.c`.")
     yield ""
     yield ("This page is written by `tests/mio.py` from a run on all backends and hosts, counts and all; `make check` "
-           "runs them anew and compares. What a row says is in [tests/mio/rows.toml](../tests/mio/rows.toml).")
+           "runs them anew and compares; `make soak` runs them many times in a row. What a row says is in [tests/mio/rows.toml](../tests/mio/rows.toml).")
     yield ""
     yield from table(["mio's tests", str(len(rows))], [
         ["C can mean it: a function of ours", f"**{len(meant)}**"],
@@ -279,7 +279,8 @@ def head(mio, rows, results, headings):
     yield "Three things are not the same everywhere:"
     yield ""
     yield (f"* On `poll` each `EAGAIN` is told by `poise_again` ({promise_link('G3', headings)}). An edge that was "
-           "reported is silent until then, also about a hang-up.")
+           "reported is silent until then, also about a hang-up: in five tests it is told before one, though nothing has "
+           "said `EAGAIN` (their rows say so).")
     yield ("* Under WASI a host may report a socket as readable without a reason: an event behind which nothing can be "
            "received is let pass there.")
     yield ("* The closed hints `POISE_READ_CLOSED` and `POISE_WRITE_CLOSED` tell of a peer's end natively as soon as "
